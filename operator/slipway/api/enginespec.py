@@ -1,0 +1,117 @@
+"""ModelDeployment v1alpha1, ``spec.engine``. Imported by ``modeldeployment``, which re-exports it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from slipway.api.base import Bounded, Model, Quantity, Rule
+
+DECIMAL = r"^[0-9]+(\.[0-9]+)?$"
+OWN_PREFIXES = ("slipway.dev/", "app.kubernetes.io/")
+"""Label prefixes that the operator's selectors rest on."""
+
+
+class Resources(Model):
+    """Container resources in place of the planned ones. What is absent keeps the plan's value."""
+
+    cpu: Quantity | None = None
+    """CPU request and limit of one replica, such as 4 or 500m. The engine's threads follow the limit."""
+    memory: Quantity | None = None
+    """Memory request and limit of one replica, such as 8Gi."""
+
+
+class Toleration(Model):
+    """A taint that the pods tolerate, as in a pod's spec."""
+
+    key: Annotated[str, Field(max_length=316)] | None = None
+    """Key of the taint; absent with operator Exists matches every taint."""
+    operator: Literal["Exists", "Equal"] | None = None
+    """Exists or Equal (the default)."""
+    value: Annotated[str, Field(max_length=63)] | None = None
+    """Value of the taint, with operator Equal."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint; absent matches all."""
+    toleration_seconds: int | None = None
+    """With effect NoExecute: how long pods stay once the taint is there; absent is for ever."""
+
+
+class PodOverrides(Model):
+    """Scheduling and metadata of the model's pods; nothing else of a pod can be changed."""
+
+    labels: Annotated[dict[str, Bounded], Field(max_length=32)] | None = None
+    """More labels, for example for cost allocation. Those of slipway.dev/ and app.kubernetes.io/ are the
+    operator's."""
+    annotations: Annotated[dict[str, Bounded], Field(max_length=32)] | None = None
+    """More annotations, for example to turn a service mesh off."""
+    node_selector: Annotated[dict[str, Bounded], Field(max_length=32)] | None = None
+    """Node labels that are needed beside those of the plan."""
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
+    """Taints that the pods tolerate."""
+    priority_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """PriorityClass of the engine's pods."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.labels) || !self.labels.exists(key, "
+            + " || ".join(f"key.startsWith('{prefix}')" for prefix in OWN_PREFIXES)
+            + ")",
+            holds=lambda pod: not any(key.startswith(OWN_PREFIXES) for key in pod.labels or {}),
+            message="labels of slipway.dev/ and app.kubernetes.io/ are the operator's: choose another prefix",
+            field="labels",
+        ),
+    )
+
+
+class Generation(Model):
+    """Defaults for requests that don't say otherwise; a request's own values win."""
+
+    temperature: Annotated[str, Field(max_length=8, pattern=DECIMAL)] | None = None
+    """Sampling temperature from 0 (always the likeliest token) to 5, as a string: "0.7"."""
+    top_p: Annotated[str, Field(max_length=8, pattern=DECIMAL)] | None = None
+    """Nucleus sampling: keep the likeliest tokens up to this probability, 0 to 1, as a string: "0.95"."""
+    top_k: Annotated[int, Field(ge=0, le=100000)] | None = None
+    """Keep this many of the likeliest tokens; 0 keeps all."""
+    max_tokens: Annotated[int, Field(ge=1, le=1000000)] | None = None
+    """Longest answer in tokens."""
+    system_prompt: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
+    """System message for conversations that bring none of their own."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.temperature) || double(self.temperature) <= 5.0",
+            holds=lambda generation: generation.temperature is None or float(generation.temperature) <= 5,  # noqa: PLR2004
+            message='temperature goes from "0" to "5"',
+            field="temperature",
+        ),
+        Rule(
+            cel="!has(self.topP) || double(self.topP) <= 1.0",
+            holds=lambda generation: generation.top_p is None or float(generation.top_p) <= 1,
+            message='topP is a probability, from "0" to "1"',
+            field="topP",
+        ),
+    )
+
+
+class Engine(Model):
+    """Which server runs the model, and with what. Empty means: as planned."""
+
+    name: (
+        Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] | None
+    ) = None
+    """auto (the default) or an engine: llamacpp."""
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = None
+    """Image in place of the engine's default; by digest (name@sha256:...) it can't change under you. It has
+    /usr/bin/llama-server, /bin/sh and curl, writes to /tmp only, and runs as user 65532 (where the
+    installation leaves users to the cluster: as its own USER, a number other than 0)."""
+    context_length: Annotated[int, Field(ge=128, le=10_000_000)] | None = None
+    """Tokens of context for each request; default 4096, or the model's own limit where that is smaller."""
+    concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Requests that one replica generates at once; default 4 on CPU. The KV cache grows with it."""
+    args: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=64)] | None = None
+    """More arguments of the engine: name without dashes to value, empty for a flag. Those that Slipway sets
+    itself are refused, with the field to use in their place."""
+    resources: Resources | None = None
+    generation: Generation | None = None
+    pod_overrides: PodOverrides | None = None

@@ -1,0 +1,129 @@
+"""ModelArtifact v1alpha1: one content-addressed result (source, f16 or a level), written by the operator."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from slipway.api.base import Bounded, Condition, Figure, Model, Name, Rule
+from slipway.api.modeldeployment import FailureStatus, Store
+
+
+class ArtifactSource(Model):
+    """The pinned source."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=512)]
+    """URI of the model."""
+    commit: Annotated[str, Field(min_length=1, max_length=128)]
+    """Commit of it; never a branch."""
+
+
+class Recipe(Model):
+    """What is made of the source."""
+
+    method: Literal["source", "gguf"]
+    """source is the snapshot itself, gguf a file for llama.cpp."""
+    level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+    """F16 or a quantisation level; absent for source."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.level) == (self.method == 'gguf')",
+            holds=lambda recipe: (recipe.level is not None) == (recipe.method == "gguf"),
+            message="a gguf recipe has a level, a source has none",
+            field="level",
+        ),
+    )
+
+
+class ModelArtifactSpec(Model):
+    """What is built. Immutable: the artifact's name carries the hash of source and recipe."""
+
+    source: ArtifactSource
+    """The pinned source."""
+    recipe: Recipe
+    """What is made of it."""
+    parent: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """ModelArtifact that this one is made from; absent for a source."""
+    expected_bytes: Annotated[int, Field(ge=0)]
+    """Size in bytes by which claim, memory and deadline are computed."""
+    store: Store | None = None
+    """Where it lies."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.parent) == (self.recipe.method != 'source')",
+            holds=lambda spec: (spec.parent is not None) == (spec.recipe.method != "source"),
+            message="a source has no parent, everything else is made from one",
+            field="parent",
+        ),
+    )
+
+
+class Location(Model):
+    """Where the bytes are."""
+
+    claim: Name
+    """PersistentVolumeClaim of this namespace."""
+    path: Bounded
+    """Folder inside the claim, published; nothing half made ever lies there."""
+
+
+class Quality(Model):
+    """Perplexity on the evaluation text."""
+
+    perplexity: Figure
+    """Of this artifact."""
+    base_perplexity: Figure | None = None
+    """Of the f16 that it was made from."""
+    loss: Figure | None = None
+    """Relative increase against f16, such as 7.2%."""
+    band: Figure | None = None
+    """Published band of the level, such as 3-5%."""
+    tokens: int
+    """Tokens that were evaluated."""
+    seconds: Figure
+    """Time it took."""
+    text_digest: Annotated[str, Field(max_length=128)]
+    """sha256 of the evaluation text."""
+
+
+class Progress(Model):
+    """What the running Job says; at most one write in five seconds."""
+
+    stage: Bounded
+    """Stage that runs."""
+    percent: int
+    """How far it is, 0 to 100."""
+    bytes_done: int | None = None
+    """Bytes done, where the stage counts bytes."""
+    bytes_total: int | None = None
+    """Bytes in all."""
+    attempt: int
+    """Which try this is, from 1."""
+
+
+class ModelArtifactStatus(Model):
+    """Observed state."""
+
+    observed_generation: int | None = None
+    """The metadata.generation that this status answers."""
+    conditions: Annotated[list[Condition], Field(max_length=8)] | None = None
+    """Ready, and why not yet."""
+    stage: Bounded | None = None
+    """Stage that runs or comes next; absent when the artifact is ready."""
+    completed: Annotated[list[Bounded], Field(max_length=8)] | None = None
+    """Stages that are done."""
+    progress: Progress | None = None
+    """What the running Job says."""
+    size_bytes: int | None = None
+    """Size of the published files, bytes."""
+    digest: Annotated[str, Field(max_length=128)] | None = None
+    """sha256 of the manifest that lists every file with its own sha256."""
+    location: Location | None = None
+    """Where the bytes are."""
+    quality: Quality | None = None
+    """What was measured of it."""
+    failure: FailureStatus | None = None
+    """The permanent failure that stands, if one does."""

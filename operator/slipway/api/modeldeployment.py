@@ -1,0 +1,203 @@
+"""ModelDeployment v1alpha1: the spec that a user writes; every room imports the whole kind from here."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from slipway.api.base import Bounded, LocalRef, Model, Percent, Quantity, Rule
+from slipway.api.deploymentstatus import (
+    ArtifactSummary,
+    BenchmarkStatus,
+    ChecklistStatus,
+    CheckResult,
+    FailureStatus,
+    LoadLevel,
+    MemoryStatus,
+    ModelDeploymentStatus,
+    PlanStatus,
+    RejectedOption,
+    SourceStatus,
+)
+from slipway.api.enginespec import Engine, Generation, PodOverrides, Resources, Toleration
+
+__all__ = [
+    "Access",
+    "ArtifactSummary",
+    "Autoscaling",
+    "AutoscalingTarget",
+    "BenchmarkStatus",
+    "Caller",
+    "CheckResult",
+    "Checklist",
+    "ChecklistStatus",
+    "Engine",
+    "FailureStatus",
+    "Generation",
+    "LoadLevel",
+    "MemoryStatus",
+    "ModelDeploymentSpec",
+    "ModelDeploymentStatus",
+    "ModelSource",
+    "Optimize",
+    "PlanStatus",
+    "PodOverrides",
+    "RejectedOption",
+    "Resources",
+    "SourceStatus",
+    "Store",
+    "Toleration",
+]
+
+HF_SOURCE = r"^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
+URI = r"^[a-z][a-z0-9+.-]*://.+$"
+
+
+class ModelSource(Model):
+    """Which model, at which revision, read with which credential."""
+
+    source: Annotated[str, Field(min_length=6, max_length=512, pattern=URI)]
+    """URI of the model, for example hf://Qwen/Qwen2.5-7B-Instruct (hf://ORG/NAME, the Hugging Face hub or
+    what the installation names in its place). The only required field of a ModelDeployment."""
+    revision: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """Branch, tag or commit; default main. It is resolved to a commit once for each change of this object,
+    then pinned: what the branch does later changes nothing that runs."""
+    secret_ref: LocalRef | None = None
+    """Secret in this namespace whose key "token" opens a private or gated repository. Only Jobs mount it;
+    the operator never reads it."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"!self.source.startsWith('hf://') || self.source.matches('{HF_SOURCE}')",
+            holds=lambda model: not model.source.startswith("hf://") or _matches(HF_SOURCE, model.source),
+            message="a Hugging Face source is written hf://ORG/NAME, such as hf://Qwen/Qwen2.5-7B-Instruct; "
+            "a branch, tag or commit goes into spec.model.revision",
+            field="source",
+            reason="InvalidSource",
+        ),
+    )
+
+
+class Optimize(Model):
+    """How the weights are made smaller. The loss is measured and shown in status; it can be gated.
+
+    Levels of llama.cpp, from faithful to small, with the published increase in perplexity: F16 (none), Q8_0
+    (below 1%), Q6_K (1-2%), Q5_K_M (2-3%), Q4_K_M (3-5%, the default), Q4_K_S (4-6%), Q3_K_M (5-8%), Q2_K
+    (8-12%). Small models lose more.
+    """
+
+    goal: Literal["throughput", "latency", "cost", "quality"] | None = None
+    """What the planner aims for: quality takes the highest level that fits the nodes; throughput (the
+    default), latency and cost take Q4_K_M, or less where that does not fit."""
+    method: Literal["auto", "none", "gguf"] | None = None
+    """How: auto (the default) lets the planner choose, gguf quantises for llama.cpp, none serves f16."""
+    level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+    """How far: auto (the default), or a level of llama.cpp such as Q8_0, Q5_K_M, Q4_K_M, IQ4_XS."""
+    max_quality_loss: Percent | None = None
+    """Gate: the largest relative increase in perplexity against f16 that may be served, such as 10%.
+    Absent: nothing blocks, a loss outside the level's published band warns in the checklist."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.method) || self.method != 'none' || !has(self.level)"
+            " || self.level in ['auto', 'F16']",
+            holds=lambda optimize: optimize.method != "none" or optimize.level in (None, "auto", "F16"),
+            message="method none serves f16, so a level can't be chosen: drop level, or set method to gguf",
+            field="level",
+        ),
+        Rule(
+            cel="!has(self.maxQualityLoss) || ((!has(self.method) || self.method != 'none')"
+            " && (!has(self.level) || self.level != 'F16'))",
+            holds=lambda optimize: (
+                optimize.max_quality_loss is None or (optimize.method != "none" and optimize.level != "F16")
+            ),
+            message="nothing is quantised, so there is no loss to gate: drop maxQualityLoss, "
+            "or choose a level below F16",
+            field="maxQualityLoss",
+        ),
+    )
+
+
+class AutoscalingTarget(Model):
+    """What one replica should carry."""
+
+    cpu_utilization: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Percent of the requested CPU, averaged over the replicas; default 80."""
+
+
+class Autoscaling(Model):
+    """Replicas by load (a HorizontalPodAutoscaler); while set, spec.replicas is ignored."""
+
+    min_replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Fewest replicas; default 1."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000)]
+    """Most replicas."""
+    target: AutoscalingTarget | None = None
+    """What one replica should carry."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
+            holds=lambda scaling: (scaling.min_replicas or 1) <= scaling.max_replicas,
+            message="minReplicas must not be greater than maxReplicas",
+            field="minReplicas",
+        ),
+    )
+
+
+class Store(Model):
+    """Where the artifacts lie: one PersistentVolumeClaim each."""
+
+    storage_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """StorageClass of the claims; default the installation's, else the cluster's."""
+    size: Quantity | None = None
+    """Size of each claim in place of the computed one, such as 20Gi; refused up front when too small."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] | None = None
+    """ReadWriteOnce (the default): any class will do, and all replicas run on one node, the volume's.
+    ReadWriteMany: replicas spread over nodes; the class has to offer it (NFS, CephFS, EFS and the like)."""
+
+
+class Caller(Model):
+    """Pods that may call the model. Absent parts match everything."""
+
+    namespace: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Name of the callers' namespace; absent is every namespace."""
+    pod_labels: Annotated[dict[str, Bounded], Field(max_length=16)] | None = None
+    """Labels that the callers' pods have; absent is every pod."""
+
+
+class Access(Model):
+    """Who may reach the endpoint, where the cluster's network plugin enforces NetworkPolicy."""
+
+    allow_from: Annotated[list[Caller], Field(max_length=32)] | None = None
+    """Callers admitted by the NetworkPolicy; absent admits every pod of this namespace, an empty list
+    nobody."""
+
+
+class Checklist(Model):
+    """The production checklist: rules with value, threshold and evidence in status. It blocks no traffic."""
+
+    profile: Literal["auto", "edge", "chat"] | None = None
+    """Thresholds: edge for CPU nodes, chat for GPU nodes; auto (the default) follows the plan."""
+
+
+class ModelDeploymentSpec(Model):
+    """Desired state: one model, pinned, optimised, measured and served. Only model.source is required."""
+
+    model: ModelSource
+    optimize: Optimize | None = None
+    engine: Engine | None = None
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Engine pods, also by kubectl scale mdl/NAME. Ignored while autoscaling is set."""
+    autoscaling: Autoscaling | None = None
+    store: Store | None = None
+    access: Access | None = None
+    checklist: Checklist | None = None
+    suspend: bool | None = None
+    """True: Slipway changes nothing of this object until it is false again; what runs goes on."""
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None

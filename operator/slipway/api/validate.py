@@ -1,0 +1,242 @@
+"""Every mistake of a ModelDeployment at once, in words. Called by the pass and by the command line.
+
+The rules are those of the CRD (structure, CEL), run again so that no webhook is needed, and those that the
+CRD can't know: which schemes and levels exist in this version.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from slipway.api import reasons
+from slipway.api.base import Model
+from slipway.api.kinds import MODEL_DEPLOYMENT
+from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.api.schema import submodels
+from slipway.errors import InvalidSpecError
+from slipway_runtime.contract import LEVELS
+from slipway_runtime.sources import SCHEMES
+
+SALVAGE_ROUNDS = 4
+"""Dropping a wrong field can make its parent wrong, at most as often as the spec is deep."""
+
+Location = tuple[str | int, ...]
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake.
+
+    Attributes:
+        path: field, such as ``spec.access.allowFrom[0].namespace``.
+        reason: condition reason, a constant of ``slipway.api.reasons``.
+        message: one sentence that begins with the path: what is wrong, what is allowed, what is nearest.
+        location: the path in parts, for finding the line in a file.
+    """
+
+    path: str
+    reason: str
+    message: str
+    location: Location = ()
+
+
+def parse(obj: dict[str, Any]) -> ModelDeploymentSpec:
+    """The typed spec of a ModelDeployment.
+
+    Raises:
+        InvalidSpecError: with the reason of the first problem and the messages of all.
+    """
+    found = problems(obj)
+    if found:
+        raise InvalidSpecError(found[0].reason, "; ".join(problem.message for problem in found))
+    return ModelDeploymentSpec.model_validate_json(_json(obj["spec"]))
+
+
+def problems(obj: dict[str, Any]) -> list[Problem]:
+    """All mistakes of a ModelDeployment, in the order of the fields; empty when there is none.
+
+    Args:
+        obj: the object as YAML or JSON gave it; of any shape.
+    """
+    spec = obj.get("spec")
+    found = list(_name_problems(obj.get("metadata")))
+    if not isinstance(spec, dict):
+        text = "is missing" if spec is None else "must be a map of fields"
+        return [*found, problem(("spec",), f"{text}; at least spec.model.source is needed")]
+    found += _structure_problems(spec)
+    found += _rule_problems(ModelDeploymentSpec, spec, ("spec",))
+    found += _catalogue_problems(spec)
+    return found
+
+
+def problem(location: Location, text: str, reason: str = reasons.INVALID_SPEC) -> Problem:
+    """A problem whose message begins with the path of its location."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return Problem(path, reason, f"{path}: {text}", location)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """``did you mean X? Known: …``; without the question when nothing is near."""
+    names = list(known)
+    near = difflib.get_close_matches(word.lower(), [name.lower() for name in names], n=1)
+    nearest = [name for name in names if near and name.lower() == near[0]]
+    question = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"{question}Known: {', '.join(names)}"
+
+
+def _json(value: Any) -> str:
+    """YAML also knows dates, which JSON has not: they become the text that the user wrote."""
+    return json.dumps(value, default=str)
+
+
+def _name_problems(metadata: Any) -> Iterator[Problem]:
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    where = ("metadata", "name")
+    if not isinstance(name, str):
+        yield problem(where, "is missing", reasons.INVALID_NAME)
+        return
+    for rule in MODEL_DEPLOYMENT.root_rules:
+        if not rule.holds(name):
+            yield problem(where, f"{name!r}: {rule.message}", rule.reason)
+
+
+def _structure_problems(spec: dict[str, Any]) -> Iterator[Problem]:
+    try:
+        _validate(ModelDeploymentSpec, spec)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            location = ("spec", *details["loc"])
+            reason = (
+                reasons.INVALID_SOURCE if location == ("spec", "model", "source") else reasons.INVALID_SPEC
+            )
+            yield problem(location, _words(details), reason)
+
+
+def _validate(model: type[M], raw: Any) -> M:
+    """As strict as the API server: no coercion, wire names only."""
+    return model.model_validate_json(_json(raw), strict=True, by_alias=True, by_name=False)
+
+
+def _words(error: ErrorDetails) -> str:
+    """Pydantic's error in a sentence for a person."""
+    location, given, context = error["loc"], error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            words = "is missing"
+        case "extra_forbidden":
+            words = f"no such field; {suggest(str(location[-1]), _siblings(location))}"
+        case "literal_error":
+            allowed = re.findall(r"'([^']*)'", str(context["expected"]))
+            words = f"{given!r} is not allowed; {suggest(str(given), allowed)}"
+        case "string_pattern_mismatch":
+            words = f"{given!r} is not {FORMS.get(str(location[-1]), context['pattern'])}"
+        case "string_type":
+            wanted = FORMS.get(str(location[-1]))
+            words = (
+                f"must be {wanted}, not {given!r}" if wanted else f"must be a text: put {given!r} in quotes"
+            )
+        case "model_type" | "model_attributes_type" | "dict_type":
+            words = f"must be a map of fields, not {given!r}"
+        case _:
+            words = f"{error['msg'][0].lower()}{error['msg'][1:]}, not {given!r}"
+    return words
+
+
+FORMS = {
+    "source": "of the form SCHEME://…, for example hf://ORG/NAME",
+    "maxQualityLoss": 'a percentage such as "10%"',
+    "cpu": "a Kubernetes quantity such as 2 or 500m",
+    "memory": "a Kubernetes quantity such as 8Gi",
+    "size": "a Kubernetes quantity such as 20Gi",
+    "temperature": 'a decimal number in quotes such as "0.7"',
+    "topP": 'a decimal number in quotes such as "0.95"',
+    "image": "an image reference without blanks",
+    "name": "a name of lower-case letters, digits and dashes",
+}
+"""What a pattern means, by field."""
+
+
+def _siblings(location: Location) -> list[str]:
+    """Known fields of the object that holds the unknown one at this location (inside spec)."""
+    model: type[Model] = ModelDeploymentSpec
+    for part in location[:-1]:
+        if isinstance(part, str):
+            fields = {field.alias: field for field in model.model_fields.values()}
+            model = submodels(fields[part].annotation)[0]
+    return [str(field.alias) for field in model.model_fields.values()]
+
+
+def _rule_problems(model: type[Model], raw: Any, location: Location) -> Iterator[Problem]:
+    """Rules of this object and, by recursion, of those inside. What has no valid structure is left out."""
+    if not isinstance(raw, dict):
+        return
+    parsed = salvage(model, raw)
+    for rule in model.rules if parsed else ():
+        if not rule.holds(parsed):
+            where = (*location, rule.field) if rule.field else location
+            yield problem(where, rule.message, rule.reason)
+    for field in model.model_fields.values():
+        name = str(field.alias)
+        for inner in submodels(field.annotation):
+            value = raw.get(name)
+            items = enumerate(value) if isinstance(value, list) else [(None, value)]
+            for index, item in items:
+                yield from _rule_problems(
+                    inner, item, (*location, name) if index is None else (*location, name, index)
+                )
+
+
+def salvage(model: type[M], raw: Any) -> M | None:
+    """The object without its wrong fields, so that other rules can speak; None when too little is left."""
+    kept = copy.deepcopy(raw)
+    for _ in range(SALVAGE_ROUNDS):
+        try:
+            return _validate(model, kept)
+        except ValidationError as error:
+            for details in error.errors(include_url=False):
+                location = details["loc"][:-1] if details["type"] == "missing" else details["loc"]
+                if not location:
+                    return None
+                _drop(kept, location)
+    return None
+
+
+def _drop(node: Any, location: Location) -> None:
+    """Take the field at this location out; it may be gone already."""
+    *path, last = location
+    try:
+        for part in path:
+            node = node[part]
+        del node[last]
+    except (KeyError, IndexError, TypeError):
+        return
+
+
+def _catalogue_problems(spec: dict[str, Any]) -> Iterator[Problem]:
+    """What this version does not know: scheme and level."""
+    source = _text(spec, "model", "source")
+    scheme = source.split("://")[0]
+    if "://" in source and scheme not in SCHEMES:
+        text = f"the scheme {scheme}:// is not known; {suggest(scheme, SCHEMES)}"
+        yield problem(("spec", "model", "source"), text, reasons.UNKNOWN_SCHEME)
+    level = _text(spec, "optimize", "level")
+    if level and level not in ("auto", *LEVELS):
+        text = f"{level!r} is no level of llama.cpp; {suggest(level, ('auto', *LEVELS))}"
+        yield problem(("spec", "optimize", "level"), text, reasons.UNKNOWN_LEVEL)
+
+
+def _text(spec: dict[str, Any], part: str, field: str) -> str:
+    value = spec[part].get(field) if isinstance(spec.get(part), dict) else None
+    return value if isinstance(value, str) else ""
