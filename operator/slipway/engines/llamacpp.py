@@ -1,0 +1,273 @@
+"""llama.cpp's ``llama-server`` 0.7.0 (b11669): GGUF on CPU, amd64 and arm64. Found by the package."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from slipway.api import reasons
+from slipway.api.modeldeployment import Generation, ModelDeploymentSpec
+from slipway.api.validate import Problem, problem
+from slipway.engines.base import Drain, EngineDef, Launch, Metrics
+from slipway.plan.decision import Plan
+from slipway.settings import Settings
+
+PORT = 8080
+SERVER = "/usr/bin/llama-server"
+MODEL_FILE = "model.gguf"
+TEMPLATE_FILE = "chat_template.jinja"
+WRITTEN_TEMPLATE = "/tmp/chat.jinja"  # noqa: S108 - the pod's own emptyDir
+PREFIX_VARIABLE = "SLIPWAY_CHAT_PREFIX"
+
+STARTUP_PERIOD_SECONDS = 1
+"""A look a second: a small model answers within one, and its first token should not wait for the probe."""
+STARTUP_BASE_SECONDS = 120
+STARTUP_BYTES_PER_SECOND = 20_000_000
+"""The slowest volume of use (a shared spinning disk): all weights are read before the first token."""
+TOKEN_BASE_SECONDS = 10
+TOKEN_BYTES_PER_SECOND = 1_000_000_000
+"""One token reads all weights once; 1 GB/s is a tenth of a Raspberry Pi 5's memory bandwidth."""
+LIVENESS_PERIOD_SECONDS = 10
+LIVENESS_FAILURES = 12
+"""Two minutes: /health answered within 5 ms while every slot was busy, so only a hung server fails this."""
+ENDPOINT_REMOVAL_SECONDS = 5
+"""Until every kube-proxy has taken the pod out of the Service: seconds, even on busy nodes."""
+DRAIN_SECONDS = 300
+"""Bound of the wait for running requests; a CPU writes 1,000 tokens in less."""
+GRACE_MARGIN_SECONDS = 25
+
+METRICS = Metrics(
+    prefix="llamacpp:",
+    running="llamacpp:requests_processing",
+    waiting="llamacpp:requests_deferred",
+    prompt_tokens="llamacpp:prompt_tokens_total",
+    generated_tokens="llamacpp:tokens_predicted_total",
+)
+
+GENERATION_PROBE = (
+    "curl -fsS -m {seconds} -H 'Content-Type: application/json' "
+    """-d '{{"prompt":"a","n_predict":1,"cache_prompt":false}}' """
+    "http://127.0.0.1:{port}/completion | grep -q '\"tokens_predicted\":1'"
+)
+"""Needs one generated token of this very server; /health alone is not believed."""
+
+DRAIN = """\
+sleep {removal}
+end=$(($(date +%s) + {bound})) calm=0
+while [ "$calm" -lt 2 ] && [ "$(date +%s)" -lt "$end" ]; do
+  metrics=$(curl -fsS -m 5 http://127.0.0.1:{port}/metrics)
+  case $? in
+    0) calm=$((calm + 1)); printf '%s\\n' "$metrics" | grep -Eq '^({running}|{waiting}) [1-9]' && calm=0 ;;
+    7) exit 0 ;;
+    *) calm=0 ;;
+  esac
+  sleep 1
+done
+"""
+"""Wait until the pod is out of the Service, then until twice in a row no request is processed or waits.
+
+SIGTERM makes llama-server cut what runs. Its metrics may be one decoding step old, hence twice. curl's exit
+code 7 is a refused connection: the server is gone, nothing is left to wait for.
+"""
+
+PROLOGUE = f"""\
+if [ ! -f "$1/{TEMPLATE_FILE}" ]; then
+  echo "this model has no chat template: remove spec.engine.generation.systemPrompt" >&2
+  exit 78
+fi
+printf '%s' "${PREFIX_VARIABLE}" | cat - "$1/{TEMPLATE_FILE}" > {WRITTEN_TEMPLATE} || exit 74
+shift
+exec "$@"
+"""
+"""Puts the system prompt before the model's own chat template, then becomes the server."""
+
+RESERVED: Mapping[str, str] = {
+    **dict.fromkeys(("m", "model", "mu", "model-url", "dr", "docker-repo"), "spec.model.source"),
+    **dict.fromkeys(("hf", "hfr", "hf-repo", "hff", "hf-file", "models-dir"), "spec.model.source"),
+    **dict.fromkeys(("models-preset", "offline"), "spec.model.source"),
+    **dict.fromkeys(("hft", "hf-token"), "spec.model.secretRef"),
+    **dict.fromkeys(("a", "alias"), "metadata.name"),
+    **dict.fromkeys(("c", "ctx-size", "kv-unified-per-slot"), "spec.engine.contextLength"),
+    **dict.fromkeys(("np", "parallel"), "spec.engine.concurrency"),
+    **dict.fromkeys(("kvu", "kv-unified", "no-kvu", "no-kv-unified"), "spec.engine.concurrency"),
+    **dict.fromkeys(("t", "threads", "tb", "threads-batch"), "spec.engine.resources.cpu"),
+    **dict.fromkeys(("cram", "cache-ram"), "spec.engine.resources.memory"),
+    **dict.fromkeys(("temp", "temperature"), "spec.engine.generation.temperature"),
+    "top-p": "spec.engine.generation.topP",
+    "top-k": "spec.engine.generation.topK",
+    **dict.fromkeys(("n", "predict", "n-predict"), "spec.engine.generation.maxTokens"),
+    **dict.fromkeys(("host", "port", "api-prefix", "reuse-port"), ""),
+    **dict.fromkeys(("metrics", "ui", "webui", "no-ui", "no-webui", "jinja", "no-jinja"), ""),
+    **dict.fromkeys(("api-key", "api-key-file", "ssl-key-file", "ssl-cert-file"), "spec.access.allowFrom"),
+}
+"""Arguments that Slipway sets, or that would break its probes, to the field to use instead (empty: none)."""
+
+TEMPLATE_RESERVED = dict.fromkeys(
+    ("chat-template", "chat-template-file"), "spec.engine.generation.systemPrompt, or the template, not both"
+)
+"""Set by Slipway when there is a system prompt."""
+
+
+def image(settings: Settings, spec: ModelDeploymentSpec) -> str:
+    """The user's image, else the installation's."""
+    return (spec.engine.image if spec.engine else None) or settings.images.llamacpp
+
+
+def command(launch: Launch) -> list[str]:
+    """The server; behind a shell when a system prompt has to be put into the chat template first."""
+    if _generation(launch.spec).system_prompt is None:
+        return [SERVER]
+    return ["/bin/sh", "-c", PROLOGUE, "prologue", launch.model_path, SERVER]
+
+
+def args(launch: Launch) -> list[str]:
+    """Arguments from plan and spec; those of the user come last."""
+    plan, generation = launch.plan, _generation(launch.spec)
+    given = {
+        "--model": f"{launch.model_path}/{MODEL_FILE}",
+        "--alias": launch.model_name,
+        "--host": "0.0.0.0",  # noqa: S104 - a pod is reached from outside, and by its own probes
+        "--port": str(PORT),
+        # The context is shared out among the slots: each request gets the planned length.
+        "--ctx-size": str(plan.context_length * plan.concurrency),
+        "--parallel": str(plan.concurrency),
+        "--threads": str(plan.threads),
+        "--threads-batch": str(plan.threads),
+        # The prompt cache in host memory (8 GiB by default) is not part of the planned memory.
+        "--cache-ram": "0",
+        "--temp": generation.temperature,
+        "--top-p": generation.top_p,
+        "--top-k": _text(generation.top_k),
+        "--n-predict": _text(generation.max_tokens),
+        "--chat-template-file": WRITTEN_TEMPLATE if generation.system_prompt is not None else None,
+    }
+    flags = ["--no-kv-unified", "--metrics", "--jinja", "--no-webui", "--offline"]
+    valued = [part for name, value in given.items() if value is not None for part in (name, value)]
+    return [*valued, *flags, *_user_args(launch.spec)]
+
+
+def env(launch: Launch) -> dict[str, str]:
+    """HOME on the writable volume; the chat prefix when there is a system prompt."""
+    prompt = _generation(launch.spec).system_prompt
+    prefix = {} if prompt is None else {PREFIX_VARIABLE: chat_prefix(prompt)}
+    return {"HOME": "/tmp", **prefix}  # noqa: S108 - the pod's own emptyDir
+
+
+def chat_prefix(system_prompt: str) -> str:
+    """Jinja that adds a system message to conversations that bring none, to stand before any chat template.
+
+    Only the escapes that both Jinja2 and llama.cpp's own Jinja know are used.
+    """
+    text = system_prompt.replace("\\", "\\\\").replace("'", "\\'")
+    text = text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return (
+        "{%- if not messages or messages[0]['role'] != 'system' -%}"
+        f"{{%- set messages = [{{'role': 'system', 'content': '{text}'}}] + messages -%}}"
+        "{%- endif -%}"
+    )
+
+
+def startup_probe(plan: Plan) -> dict[str, Any]:
+    """One generated token inside the pod; the budget grows with the weights."""
+    weights = plan.memory.weights
+    budget = STARTUP_BASE_SECONDS + weights / STARTUP_BYTES_PER_SECOND
+    seconds = TOKEN_BASE_SECONDS + math.ceil(weights / TOKEN_BYTES_PER_SECOND)
+    probe = GENERATION_PROBE.format(seconds=seconds, port=PORT)
+    return {
+        "exec": {"command": ["/bin/sh", "-c", probe]},
+        "periodSeconds": STARTUP_PERIOD_SECONDS,
+        "timeoutSeconds": seconds + 1,
+        "failureThreshold": math.ceil(budget / STARTUP_PERIOD_SECONDS),
+    }
+
+
+def readiness_probe(_plan: Plan) -> dict[str, Any]:
+    """The server's own health, after the token of the startup probe."""
+    return {**_health(), "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3}
+
+
+def liveness_probe(_plan: Plan) -> dict[str, Any]:
+    """The same, with patience: a restart costs every running request."""
+    return {
+        **_health(),
+        "periodSeconds": LIVENESS_PERIOD_SECONDS,
+        "timeoutSeconds": LIVENESS_PERIOD_SECONDS,
+        "failureThreshold": LIVENESS_FAILURES,
+    }
+
+
+def problems(spec: ModelDeploymentSpec) -> list[Problem]:
+    """Arguments that Slipway sets itself, or that are not written as names."""
+    prompt = _generation(spec).system_prompt
+    return list(
+        _argument_problems((spec.engine.args if spec.engine else None) or {}, has_prompt=bool(prompt))
+    )
+
+
+def _argument_problems(given: Mapping[str, str], *, has_prompt: bool) -> Iterator[Problem]:
+    reserved = {**RESERVED, **(TEMPLATE_RESERVED if has_prompt else {})}
+    for name in given:
+        location = ("spec", "engine", "args", name)
+        bare = name.lstrip("-").replace("_", "-")
+        if (
+            not bare
+            or name.startswith("-")
+            or any(character.isspace() or character == "=" for character in name)
+        ):
+            yield problem(location, f"write the name of the argument alone, without dashes: {bare or 'name'}")
+        elif bare in reserved:
+            use = f"; use {reserved[bare]}" if reserved[bare] else ""
+            yield problem(location, f"Slipway sets this argument itself{use}", reasons.RESERVED_ARGUMENT)
+
+
+def _user_args(spec: ModelDeploymentSpec) -> Iterator[str]:
+    """``name: value`` as ``--name value``; one letter gets one dash, an empty value makes a flag."""
+    for name, value in sorted(((spec.engine.args if spec.engine else None) or {}).items()):
+        yield f"-{name}" if len(name) == 1 else f"--{name}"
+        if value:
+            yield value
+
+
+def _generation(spec: ModelDeploymentSpec) -> Generation:
+    return (spec.engine.generation if spec.engine else None) or Generation()
+
+
+def _health() -> dict[str, Any]:
+    return {"httpGet": {"path": "/health", "port": "http"}}
+
+
+def _text(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+ENGINE = EngineDef(
+    name="llamacpp",
+    formats=frozenset({"gguf"}),
+    architectures=frozenset({"amd64", "arm64"}),
+    port=PORT,
+    metrics=METRICS,
+    reserved_args=RESERVED,
+    image=image,
+    command=command,
+    args=args,
+    env=env,
+    startup_probe=startup_probe,
+    readiness_probe=readiness_probe,
+    liveness_probe=liveness_probe,
+    drain=Drain(
+        pre_stop=(
+            "/bin/sh",
+            "-c",
+            DRAIN.format(
+                removal=ENDPOINT_REMOVAL_SECONDS,
+                bound=DRAIN_SECONDS,
+                port=PORT,
+                running=METRICS.running,
+                waiting=METRICS.waiting,
+            ),
+        ),
+        grace_seconds=ENDPOINT_REMOVAL_SECONDS + DRAIN_SECONDS + GRACE_MARGIN_SECONDS,
+    ),
+    problems=problems,
+)

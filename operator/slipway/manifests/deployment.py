@@ -1,0 +1,153 @@
+"""The Deployment of the engine's pods. Called by serving."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway.api.modeldeployment import Engine, ModelDeploymentSpec, PodOverrides
+from slipway.engines import ENGINES, EngineDef, Launch
+from slipway.manifests import names, pod
+from slipway.manifests.owner import Owner, PublishedArtifact, child
+from slipway.manifests.placement import placement
+from slipway.plan.capacity import least_replicas, spreads
+from slipway.plan.decision import Plan
+from slipway.plan.quantities import bytes_text, cpu_text
+from slipway.resources import DEPLOYMENT
+from slipway.settings import Settings
+from slipway_runtime.contract import PUBLISHED
+
+MODEL_PATH = "/models"
+CONTAINER = "engine"
+HTTP = "http"
+SCRATCH_LIMIT = "256Mi"
+PROGRESS_MARGIN_SECONDS = 300
+"""On top of the startup budget: image pull and scheduling."""
+DEFAULT_PROGRESS_SECONDS = 600
+
+
+def selector(name: str) -> dict[str, str]:
+    """Labels that select the engine pods of ModelDeployment ``name``; immutable, so there are only two."""
+    return {names.MODEL: name, names.COMPONENT: names.ENGINE_COMPONENT}
+
+
+def build_deployment(
+    owner: Owner,
+    spec: ModelDeploymentSpec,
+    plan: Plan,
+    artifact: PublishedArtifact,
+    settings: Settings,
+    revision: str,
+) -> dict[str, Any]:
+    """The Deployment, named as its owner; without ``replicas`` while autoscaling is set."""
+    engine = ENGINES[plan.engine]
+    startup = engine.startup_probe(plan)
+    budget = startup["periodSeconds"] * startup["failureThreshold"] + PROGRESS_MARGIN_SECONDS
+    own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name, artifact=artifact.name)
+    body: dict[str, Any] = {
+        "revisionHistoryLimit": 2,
+        "progressDeadlineSeconds": max(DEFAULT_PROGRESS_SECONDS, budget),
+        "selector": {"matchLabels": selector(owner.name)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": _rolling(plan.surges(least_replicas(spec)))},
+        "template": _template(owner, spec, plan, artifact, settings),
+    }
+    if spec.autoscaling is None:
+        body["replicas"] = spec.replicas
+    return {
+        **child(owner, DEPLOYMENT, own, annotations={names.REVISION: revision}),
+        "spec": body,
+    }
+
+
+def _rolling(surge: bool) -> dict[str, int]:
+    """One more before one less: nothing is dropped, and a candidate that never gets ready changes nothing.
+
+    Where one more has no room, one less comes first: a moment of less, in place of an update that never ends.
+    """
+    return {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def _template(
+    owner: Owner, spec: ModelDeploymentSpec, plan: Plan, artifact: PublishedArtifact, settings: Settings
+) -> dict[str, Any]:
+    engine = ENGINES[plan.engine]
+    overrides = (spec.engine.pod_overrides if spec.engine else None) or PodOverrides()
+    own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name)
+    annotations = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(engine.port),
+        "prometheus.io/path": "/metrics",
+        **(overrides.annotations or {}),
+        # Another artifact is another pod, though its name may be the same.
+        names.ARTIFACT_DIGEST: artifact.digest,
+    }
+    body: dict[str, Any] = {
+        **pod.pod_basics(settings),
+        **placement(spec, plan).fields(),
+        "terminationGracePeriodSeconds": engine.drain.grace_seconds,
+        **_neighbours(spec, owner.name),
+        "containers": [_container(engine, owner.name, spec, plan, settings)],
+        "volumes": [
+            pod.claim_volume("model", artifact.claim, read_only=True),
+            pod.scratch("tmp", SCRATCH_LIMIT),
+            pod.scratch("shm", bytes_text(plan.resources.shared_memory), "Memory"),
+        ],
+    }
+    if overrides.priority_class_name:
+        body["priorityClassName"] = overrides.priority_class_name
+    return {
+        "metadata": {"labels": {**(overrides.labels or {}), **own}, "annotations": annotations},
+        "spec": body,
+    }
+
+
+def _neighbours(spec: ModelDeploymentSpec, name: str) -> dict[str, Any]:
+    """Apart where the volume allows it; else together: a ReadWriteOnce volume is attached to one node.
+
+    Together is a preference: most classes pin the volume to its node anyway, and where all pods move, the
+    first of them has no neighbour.
+    """
+    mine = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector(name)}}
+    if spreads(spec):
+        spread = {"maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", **mine}
+        return {"topologySpreadConstraints": [spread]}
+    together = [{"weight": 100, "podAffinityTerm": mine}]
+    return {"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": together}}}
+
+
+def _container(
+    engine: EngineDef, name: str, spec: ModelDeploymentSpec, plan: Plan, settings: Settings
+) -> dict[str, Any]:
+    launch = Launch(spec, plan, model_name=name, model_path=MODEL_PATH)
+    return {
+        "name": CONTAINER,
+        "image": engine.image(settings, spec),
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": pod.literal(engine.command(launch)),
+        "args": pod.literal(engine.args(launch)),
+        "env": pod.env_list(engine.env(launch)),
+        "ports": [{"name": HTTP, "containerPort": engine.port, "protocol": "TCP"}],
+        "resources": _resources(spec, plan),
+        "startupProbe": engine.startup_probe(plan),
+        "readinessProbe": engine.readiness_probe(plan),
+        "livenessProbe": engine.liveness_probe(plan),
+        "lifecycle": {"preStop": {"exec": {"command": list(engine.drain.pre_stop)}}},
+        "securityContext": pod.container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            pod.mount("model", MODEL_PATH, read_only=True, sub_path=PUBLISHED),
+            pod.mount("tmp", "/tmp"),  # noqa: S108 - an emptyDir
+            pod.mount("shm", "/dev/shm"),  # noqa: S108 - an emptyDir
+        ],
+    }
+
+
+def _resources(spec: ModelDeploymentSpec, plan: Plan) -> dict[str, Any]:
+    """Memory is requested whole; CPU as the user fixed it, else the threads are the limit."""
+    given = (spec.engine or Engine()).resources
+    fixed = given is not None and given.cpu is not None
+    limit = plan.resources.cpu_millis if fixed else plan.threads * 1000
+    memory = bytes_text(plan.resources.memory)
+    return {
+        "requests": {"cpu": cpu_text(plan.resources.cpu_millis), "memory": memory},
+        "limits": {"cpu": cpu_text(limit), "memory": memory},
+    }

@@ -1,0 +1,268 @@
+"""The Jobs of every stage: inspect and benchmark for a ModelDeployment, the rest for a ModelArtifact.
+
+Called by the passes and ``slipway render``; what a Job is given is said in ``slipway_runtime.contract``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.manifests import names, pod
+from slipway.manifests.job_sizes import stage_size
+from slipway.manifests.owner import Owner, child
+from slipway.manifests.placement import Placement, placement
+from slipway.manifests.service import service_url
+from slipway.plan.decision import Plan
+from slipway.resources import JOB
+from slipway.settings import Settings
+from slipway_runtime import contract
+
+__all__ = [
+    "Placement",
+    "StageInputs",
+    "build_benchmark_job",
+    "build_inspect_job",
+    "build_stage_job",
+    "job_name",
+    "placement",
+    "stages",
+]
+
+CONTAINER = "stage"
+PROGRAM = "slipway-runtime"
+KEEP_SECONDS = 86400
+"""A finished Job and its log stay for a day; its result is in status at once."""
+SCRATCH_LIMIT = "1Gi"
+HUB_STAGES = ("inspect", "fetch")
+"""Stages that reach the hub: they alone get its address, the credential, the proxy and the CA."""
+CA_PATH = "/etc/slipway-ca"
+DEFAULT_REVISION = "main"
+BENCHMARK = {
+    "SLIPWAY_CONCURRENCIES": "1,4",
+    "SLIPWAY_PROMPT_TOKENS": "128",
+    "SLIPWAY_OUTPUT_TOKENS": "32",
+    "SLIPWAY_BENCHMARK_SECONDS": "20",
+}
+"""Two concurrencies, 20 s each: long enough for P95 on CPU, short enough for every rollout."""
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a stage Job needs beside its artifact.
+
+    Attributes:
+        secret: name of the Secret with key ``token`` (mounted for ``fetch`` only); None for none.
+        parent_claim: claim of the parent artifact; None for the source.
+        base_perplexity: of the f16 parent, as the evaluate stage gave it; for ``evaluate`` of a level only.
+        placement: where the engine may run, so that it can read the volume.
+    """
+
+    secret: str | None = None
+    parent_claim: str | None = None
+    base_perplexity: str | None = None
+    placement: Placement = field(default_factory=Placement)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One Job, before it is put into Kubernetes' shape."""
+
+    name: str
+    stage: str
+    labels: dict[str, str]
+    env: dict[str, str]
+    expected_bytes: int = 0
+    store_claim: str | None = None
+    parent_claim: str | None = None
+    secret: str | None = None
+    placement: Placement = field(default_factory=Placement)
+
+
+def stages(artifact: dict[str, Any]) -> tuple[str, ...]:
+    """Stages of an artifact's kind, in order: fetch; or convert or quantize, then evaluate and publish."""
+    recipe = artifact["spec"]["recipe"]
+    if recipe["method"] == "source":
+        return ("fetch",)
+    return ("convert" if recipe["level"] == "F16" else "quantize", "evaluate", "publish")
+
+
+def job_name(subject: str, stage: str, attempt: int) -> str:
+    """``<subject>-<stage>-<attempt>``, at most 63 characters (a long subject is cut and ends in its hash)."""
+    return names.fit(subject, f"-{stage}-{attempt}")
+
+
+def build_inspect_job(
+    owner: Owner, spec: ModelDeploymentSpec, settings: Settings, attempt: int, spec_hash: str
+) -> dict[str, Any]:
+    """The Job that resolves the commit and reads the model's facts.
+
+    Its name is ``job_name(f"{owner.name}-{spec_hash[:6]}", "inspect", attempt)``; it has the label
+    ``slipway.dev/spec-hash``.
+    """
+    work = _Work(
+        name=job_name(f"{owner.name}-{spec_hash[:6]}", "inspect", attempt),
+        stage="inspect",
+        labels={"model": owner.name, "spec-hash": spec_hash},
+        env={
+            "SLIPWAY_SOURCE": spec.model.source,
+            "SLIPWAY_REVISION": spec.model.revision or DEFAULT_REVISION,
+        },
+        secret=spec.model.secret_ref.name if spec.model.secret_ref else None,
+        placement=placement(spec, None),
+    )
+    return _job(owner, work, settings)
+
+
+def build_stage_job(
+    owner: Owner, artifact: dict[str, Any], stage: str, attempt: int, inputs: StageInputs, settings: Settings
+) -> dict[str, Any]:
+    """The Job of one stage of an artifact, named ``job_name(artifact's name, stage, attempt)``.
+
+    Args:
+        owner: the ModelArtifact.
+        artifact: the same as the API server returns it.
+        stage: one of ``stages(artifact)``.
+        attempt: from 1.
+        inputs: what comes from elsewhere.
+        settings: the installation's.
+    """
+    spec = artifact["spec"]
+    expected = int(spec["expectedBytes"])
+    env = {
+        "SLIPWAY_SOURCE": spec["source"]["uri"],
+        "SLIPWAY_REVISION": spec["source"]["commit"],
+        "SLIPWAY_EXPECTED_BYTES": str(expected),
+    }
+    if spec["recipe"]["method"] != "source":
+        env |= {"SLIPWAY_METHOD": spec["recipe"]["method"], "SLIPWAY_LEVEL": spec["recipe"]["level"]}
+    if stage == "evaluate" and inputs.base_perplexity:
+        env["SLIPWAY_BASE_PERPLEXITY"] = inputs.base_perplexity
+    work = _Work(
+        name=job_name(owner.name, stage, attempt),
+        stage=stage,
+        labels={"artifact": owner.name},
+        env=env,
+        expected_bytes=expected,
+        store_claim=owner.name,
+        parent_claim=inputs.parent_claim,
+        secret=inputs.secret,
+        placement=inputs.placement,
+    )
+    return _job(owner, work, settings)
+
+
+def build_benchmark_job(
+    owner: Owner,
+    spec: ModelDeploymentSpec,
+    plan: Plan,
+    source_claim: str,
+    settings: Settings,
+    attempt: int,
+    revision: str,
+) -> dict[str, Any]:
+    """The short benchmark of an available endpoint, once for a revision.
+
+    Its name is ``job_name(revision, "benchmark", attempt)``; it has the label ``slipway.dev/revision``.
+    ``source_claim`` is the source artifact's claim, for the tokenizer.
+    """
+    work = _Work(
+        name=job_name(revision, "benchmark", attempt),
+        stage="benchmark",
+        labels={"model": owner.name, "revision": revision},
+        env={
+            "SLIPWAY_ENDPOINT": service_url(owner.name, owner.namespace, settings),
+            "SLIPWAY_MODEL_NAME": owner.name,
+            **BENCHMARK,
+        },
+        parent_claim=source_claim,
+        placement=placement(spec, plan),
+    )
+    return _job(owner, work, settings)
+
+
+def _job(owner: Owner, work: _Work, settings: Settings) -> dict[str, Any]:
+    labels = names.labels(work.stage, names.JOB_COMPONENT, stage=work.stage, **work.labels)
+    size = stage_size(work.stage, work.expected_bytes, settings.job_deadline_seconds)
+    return {
+        **child(owner, JOB, labels, name=work.name),
+        "spec": {
+            # Attempts are the operator's: it alone knows which failures another try can mend.
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": size.deadline_seconds,
+            "ttlSecondsAfterFinished": KEEP_SECONDS,
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": {"metadata": {"labels": labels}, "spec": _pod_spec(work, settings)},
+        },
+    }
+
+
+def _failure_rules() -> list[dict[str, Any]]:
+    """A drained or preempted pod is no failure; a permanent one ends the Job at once."""
+    exits = sorted(int(code) for code in contract.PERMANENT)
+    return [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": exits},
+        },
+    ]
+
+
+def _pod_spec(work: _Work, settings: Settings) -> dict[str, Any]:
+    volumes, mounts = _volumes(work, settings)
+    size = stage_size(work.stage, work.expected_bytes, settings.job_deadline_seconds)
+    container = {
+        "name": CONTAINER,
+        "image": settings.images.runtime,
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": [PROGRAM, work.stage],
+        "env": pod.env_list({"HOME": "/tmp", **_outside(work, settings), **work.env}),  # noqa: S108 - an emptyDir
+        "resources": size.resources(),
+        "securityContext": pod.container_security(),
+        "terminationMessagePath": contract.TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+    return {
+        **pod.pod_basics(settings),
+        **work.placement.fields(),
+        "restartPolicy": "Never",
+        "containers": [container],
+        "volumes": volumes,
+    }
+
+
+def _outside(work: _Work, settings: Settings) -> dict[str, str]:
+    """Hub, proxy and CA, for the stages that leave the cluster."""
+    if work.stage not in HUB_STAGES:
+        return {}
+    env = dict(settings.job_env)
+    if settings.hub_endpoint:
+        env["HF_ENDPOINT"] = settings.hub_endpoint
+    if settings.ca_config_map:
+        certificate = f"{CA_PATH}/ca.crt"
+        env |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), certificate)
+    return env
+
+
+def _volumes(work: _Work, settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Volumes and their mounts: scratch, own store, parent's store, credential, CA."""
+    volumes, mounts = [pod.scratch("tmp", SCRATCH_LIMIT)], [pod.mount("tmp", "/tmp")]  # noqa: S108 - an emptyDir
+    if work.store_claim:
+        volumes.append(pod.claim_volume("store", work.store_claim))
+        mounts.append(pod.mount("store", contract.STORE))
+    if work.parent_claim:
+        volumes.append(pod.claim_volume("parent", work.parent_claim, read_only=True))
+        mounts.append(pod.mount("parent", contract.PARENT, read_only=True))
+    if work.secret and work.stage in HUB_STAGES:
+        # Optional: without it the stage says what the hub answers, instead of a pod that never starts.
+        items = [{"key": "token", "path": "token"}]
+        secret = {"secretName": work.secret, "items": items, "defaultMode": 0o440, "optional": True}
+        volumes.append({"name": "credentials", "secret": secret})
+        mounts.append(pod.mount("credentials", contract.TOKEN_FILE.rsplit("/", 1)[0], read_only=True))
+    if settings.ca_config_map and work.stage in HUB_STAGES:
+        volumes.append({"name": "ca", "configMap": {"name": settings.ca_config_map}})
+        mounts.append(pod.mount("ca", CA_PATH, read_only=True))
+    return volumes, mounts

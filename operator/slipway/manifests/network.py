@@ -1,0 +1,141 @@
+"""NetworkPolicies: who may call a model, where its Jobs may go. Called by serving, passes, render."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from slipway.api.modeldeployment import Caller, ModelDeploymentSpec
+from slipway.manifests import names
+from slipway.manifests.deployment import HTTP, selector
+from slipway.manifests.owner import Owner, child
+from slipway.resources import NETWORK_POLICY
+from slipway.settings import Settings
+
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+INSIDE_V4 = (
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+)
+INSIDE_V6 = ("::1/128", "fc00::/7", "fe80::/10")
+"""Private, shared, loopback and link-local: addresses of clusters, nodes and cloud metadata services."""
+NODE_V4 = ("127.0.0.0/8", "169.254.0.0/16")
+NODE_V6 = ("::1/128", "fe80::/10")
+"""Loopback and link-local: node agents and cloud metadata services, which no host name should lead to."""
+ANYWHERE = [
+    {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(NODE_V4)}},
+    {"ipBlock": {"cidr": "::/0", "except": list(NODE_V6)}},
+    # Some network plugins (Cilium) take no pod for a member of an address block.
+    {"namespaceSelector": {}},
+]
+DNS = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
+PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def build_serving_policy(
+    owner: Owner, spec: ModelDeploymentSpec, engine: str, settings: Settings
+) -> dict[str, Any]:
+    """Default deny for the engine's pods: the named callers may come in, nothing goes out.
+
+    Callers are those of ``spec.access.allowFrom`` (absent: every pod of the namespace), and always the
+    model's own benchmark Job and the installation's scrapers, which read metrics from the same port. Replies
+    to callers need no rule; probes come from the node.
+    """
+    own_jobs = {names.MODEL: owner.name, names.COMPONENT: names.JOB_COMPONENT}
+    callers: list[dict[str, Any]] = [{"podSelector": {"matchLabels": own_jobs}}]
+    allowed = spec.access.allow_from if spec.access else None
+    if allowed is None:
+        callers.append({"podSelector": {}})
+    else:
+        callers += [_peer(caller) for caller in allowed]
+    callers += [
+        _peer(Caller(namespace=one.namespace or None, pod_labels=dict(one.pod_labels) or None))
+        for one in settings.scrapers
+    ]
+    ingress = [{"from": callers, "ports": [{"protocol": "TCP", "port": HTTP}]}]
+    return _policy(owner, owner.name, engine, names.ENGINE_COMPONENT, selector(owner.name), ingress, [])
+
+
+def build_model_job_policy(owner: Owner, settings: Settings) -> dict[str, Any]:
+    """For the Jobs of a ModelDeployment, ``NAME.jobs``: no way in; out to the hub and to its own engine.
+
+    No model can have a dot in its name, so no model's own policy can have this one.
+    """
+    pods = {names.MODEL: owner.name, names.COMPONENT: names.JOB_COMPONENT}
+    to_engine = {
+        "to": [{"podSelector": {"matchLabels": selector(owner.name)}}],
+        "ports": [{"protocol": "TCP", "port": HTTP}],
+    }
+    name = f"{owner.name}.jobs"
+    return _policy(owner, name, "jobs", names.JOB_COMPONENT, pods, [], [*_hub(settings), to_engine])
+
+
+def build_artifact_job_policy(owner: Owner, artifact: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """For the Jobs of a ModelArtifact, named as it is: a source may reach the hub, the rest nothing."""
+    pods = {names.ARTIFACT: owner.name, names.COMPONENT: names.JOB_COMPONENT}
+    fetches = artifact["spec"]["recipe"]["method"] == "source"
+    egress = list(_hub(settings)) if fetches else []
+    return _policy(owner, owner.name, "artifact", names.JOB_COMPONENT, pods, [], egress)
+
+
+def _peer(caller: Caller) -> dict[str, Any]:
+    """A caller of the spec; absent parts match everything."""
+    namespace = {"matchLabels": {NAMESPACE_NAME: caller.namespace}} if caller.namespace else {}
+    peer: dict[str, Any] = {"namespaceSelector": namespace}
+    if caller.pod_labels:
+        peer["podSelector"] = {"matchLabels": dict(caller.pod_labels)}
+    return peer
+
+
+def _hub(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Rules for name resolution, the public internet, and the hub or proxy that the installation names."""
+    yield DNS
+    yield {
+        "to": [
+            {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(INSIDE_V4)}},
+            {"ipBlock": {"cidr": "::/0", "except": list(INSIDE_V6)}},
+        ]
+    }
+    proxies = [value for name, value in settings.job_env if name.lower() in PROXY_VARIABLES]
+    for url in dict.fromkeys(one for one in (settings.hub_endpoint, *proxies) if one):
+        yield _endpoint(url)
+
+
+def _endpoint(url: str) -> dict[str, Any]:
+    """The one address and port of a URL; a host name may be anywhere but on the node itself."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    port = parts.port or DEFAULT_PORTS.get(parts.scheme, 443)
+    rule: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": port}]}
+    try:
+        address = ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        return {"to": ANYWHERE, **rule}
+    return {"to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}], **rule}
+
+
+def _policy(
+    owner: Owner,
+    name: str,
+    kind: str,
+    component: str,
+    pods: dict[str, str],
+    ingress: list[dict[str, Any]],
+    egress: list[dict[str, Any]],
+) -> dict[str, Any]:
+    about = {"artifact": owner.name} if owner.kind == "ModelArtifact" else {"model": owner.name}
+    return {
+        **child(owner, NETWORK_POLICY, names.labels(kind, component, **about), name=name),
+        "spec": {
+            "podSelector": {"matchLabels": pods},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": ingress,
+            "egress": egress,
+        },
+    }

@@ -1,0 +1,58 @@
+"""Who owns a child, and what is served; given to every builder by the rooms that call them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.resources import Resource
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The object that a child belongs to; the garbage collector removes the child with it."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    namespace: str
+
+
+@dataclass(frozen=True)
+class PublishedArtifact:
+    """The ready artifact that is served: its claim holds ``published/`` with the manifest's ``digest``."""
+
+    name: str
+    claim: str
+    digest: str
+    level: str
+
+
+def owner_reference(owner: Owner, *, controller: bool = True) -> dict[str, Any]:
+    """The ownerReference of ``owner``; without ``blockOwnerDeletion``, which needs rights on finalizers."""
+    reference: dict[str, Any] = {
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": owner.uid,
+    }
+    if controller:
+        reference["controller"] = True
+    return reference
+
+
+def child(
+    owner: Owner,
+    resource: Resource,
+    labels: dict[str, str],
+    *,
+    name: str = "",
+    annotations: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """What every child of one owner begins with; ``name`` is the owner's unless given, the rest is its kind's."""
+    metadata: dict[str, Any] = {"name": name or owner.name, "namespace": owner.namespace, "labels": labels}
+    if annotations:
+        metadata["annotations"] = annotations
+    metadata["ownerReferences"] = [owner_reference(owner)]
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

@@ -1,0 +1,129 @@
+"""The pinned plan as a ControllerRevision; written once by the pass, read by every later one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from slipway.manifests.names import STORE_COMPONENT, digest, labels
+from slipway.manifests.owner import Owner, child
+from slipway.plan.decision import Plan
+from slipway.plan.facts import ModelFacts
+from slipway.resources import REVISION
+from slipway.settings import Images, Settings
+
+SPEC_HASH_LABEL = "slipway.dev/spec-hash"
+"""Label of a ControllerRevision: ``plan.spec_hash.planning_hash`` of the spec that it was made for."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What a revision fixes: nothing of it changes until the spec's planning part does.
+
+    Attributes:
+        spec_hash: ``plan.spec_hash.planning_hash`` of the spec.
+        uri: the model's source as written.
+        commit: what its revision was resolved to.
+        images: image references at the time of planning.
+        artifacts: names of the artifact chain, source first.
+    """
+
+    spec_hash: str
+    uri: str
+    commit: str
+    facts: ModelFacts
+    plan: Plan
+    images: Images
+    artifacts: tuple[str, ...]
+
+
+def revision_name(owner_name: str, pinned: Pinned) -> str:
+    """``NAME-<hash10>`` over everything that is pinned."""
+    return f"{owner_name}-{digest(_data(pinned))}"
+
+
+def build_revision(owner: Owner, number: int, pinned: Pinned) -> dict[str, Any]:
+    """The ControllerRevision of ``pinned``; ``number`` is its ``.revision``, one more than the last."""
+    own = labels("revision", STORE_COMPONENT, model=owner.name)
+    return {
+        **child(
+            owner,
+            REVISION,
+            {**own, SPEC_HASH_LABEL: pinned.spec_hash},
+            name=revision_name(owner.name, pinned),
+        ),
+        "revision": number,
+        "data": _data(pinned),
+    }
+
+
+def read_pinned(raw: dict[str, Any]) -> Pinned:
+    """What a ControllerRevision holds.
+
+    Raises:
+        ValueError: its data is not ours or of another shape.
+    """
+    name = (raw.get("metadata") or {}).get("name")
+    try:
+        data = raw["data"]
+        return Pinned(
+            spec_hash=str(data["specHash"]),
+            uri=str(data["source"]["uri"]),
+            commit=str(data["source"]["commit"]),
+            facts=_read(ModelFacts, data["facts"]),
+            plan=_read(Plan, data["plan"]),
+            images=replace(
+                Images(), runtime=str(data["images"]["runtime"]), llamacpp=str(data["images"]["llamacpp"])
+            ),
+            artifacts=tuple(str(one) for one in data["artifacts"]),
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        raise ValueError(
+            f"ControllerRevision {name} does not hold a plan of this version ({error!r:.200}); "
+            "delete it to plan again"
+        ) from error
+
+
+def pinned_settings(settings: Settings, pinned: Pinned) -> Settings:
+    """``settings`` with the pinned images: an upgrade of the operator changes nothing that runs.
+
+    Pull policy and pull secrets stay the installation's: they say how to get an image, not which one.
+    """
+    images = replace(settings.images, runtime=pinned.images.runtime, llamacpp=pinned.images.llamacpp)
+    return replace(settings, images=images)
+
+
+def _data(pinned: Pinned) -> dict[str, Any]:
+    return {
+        "source": {"uri": pinned.uri, "commit": pinned.commit},
+        "facts": _wire(pinned.facts),
+        "plan": _wire(pinned.plan),
+        "images": {"runtime": pinned.images.runtime, "llamacpp": pinned.images.llamacpp},
+        "specHash": pinned.spec_hash,
+        "artifacts": list(pinned.artifacts),
+    }
+
+
+def _wire(value: Any) -> Any:
+    """A dataclass as JSON with camelCase keys; tuples become lists."""
+    if is_dataclass(value):
+        return {to_camel(one.name): _wire(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, tuple | list):
+        return [_wire(one) for one in value]
+    return value
+
+
+def _read(kind: type[T], raw: Any) -> T:
+    """The reverse of ``_wire``; there are no maps with free keys in what is pinned."""
+    return TypeAdapter(kind).validate_python(_snake(raw))
+
+
+def _snake(raw: Any) -> Any:
+    if isinstance(raw, dict):
+        return {re.sub(r"([A-Z])", r"_\1", key).lower(): _snake(value) for key, value in raw.items()}
+    return [_snake(one) for one in raw] if isinstance(raw, list) else raw

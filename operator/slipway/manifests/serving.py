@@ -1,0 +1,60 @@
+"""Everything that serves one model, in the order of applying. Called by the pass and ``slipway render``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.manifests.autoscaler import build_autoscaler
+from slipway.manifests.budget import build_budget
+from slipway.manifests.deployment import build_deployment, selector
+from slipway.manifests.network import build_model_job_policy, build_serving_policy
+from slipway.manifests.owner import Owner, PublishedArtifact
+from slipway.manifests.service import build_service, service_url
+from slipway.plan.decision import Plan
+from slipway.settings import Settings
+
+__all__ = ["PublishedArtifact", "build_serving", "selector", "service_url"]
+
+
+def build_serving(
+    owner: Owner,
+    spec: ModelDeploymentSpec,
+    plan: Plan,
+    artifact: PublishedArtifact,
+    settings: Settings,
+    revision: str,
+) -> list[dict[str, Any]]:
+    """All serving children, named as the ModelDeployment, in the order in which they are applied.
+
+    NetworkPolicies of engine and of Jobs (``NAME.jobs``) if ``settings.network_policy``, Deployment (without
+    ``replicas`` while autoscaling is set), Service, PodDisruptionBudget, HorizontalPodAutoscaler (if
+    ``spec.autoscaling``). What is absent here but exists with our owner reference is
+    to be pruned by the caller.
+
+    Args:
+        owner: the ModelDeployment.
+        spec: its spec.
+        plan: the pinned plan.
+        artifact: what is served.
+        settings: with the pinned images (``revision.pinned_settings``).
+        revision: name of the ControllerRevision.
+    """
+    children = [
+        # The policy comes first: there is no moment in which a pod runs without it.
+        *_policies(owner, spec, plan.engine, settings),
+        build_deployment(owner, spec, plan, artifact, settings, revision),
+        build_service(owner, plan.engine),
+        build_budget(owner, plan.engine),
+    ]
+    if spec.autoscaling is not None:
+        children.append(build_autoscaler(owner, spec.autoscaling, plan.engine))
+    return children
+
+
+def _policies(
+    owner: Owner, spec: ModelDeploymentSpec, engine: str, settings: Settings
+) -> list[dict[str, Any]]:
+    if not settings.network_policy:
+        return []
+    return [build_serving_policy(owner, spec, engine, settings), build_model_job_policy(owner, settings)]

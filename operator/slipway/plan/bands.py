@@ -1,0 +1,30 @@
+"""Published quality bands of quantisation levels; read by the artifact's status and the checklist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Band:
+    """Relative loss against f16 that is published for a level, in percent."""
+
+    low: float
+    high: float
+
+    @property
+    def text(self) -> str:
+        """As status shows it, ``3-5%``."""
+        return f"{self.low:g}-{self.high:g}%"
+
+
+BANDS: dict[str, Band] = {
+    "Q8_0": Band(0, 1),
+    "Q6_K": Band(1, 2),
+    "Q5_K_M": Band(2, 3),
+    "Q4_K_M": Band(3, 5),
+    "Q4_K_S": Band(4, 6),
+    "Q3_K_M": Band(5, 8),
+    "Q2_K": Band(8, 12),
+}
+"""Level to band; a level that is absent here has no published one."""

@@ -1,0 +1,41 @@
+"""What makes a new revision: a hash over the planning part of a spec; called by the pass."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from slipway.api.modeldeployment import ModelDeploymentSpec
+
+
+def planning_hash(spec: ModelDeploymentSpec) -> str:
+    """10 hex digits over what decides a plan.
+
+    That is model, optimize, store and of engine: name, image, contextLength, concurrency, resources, and the
+    node selector and tolerations of podOverrides, which say what fits.
+    Generation defaults, arguments, labels, replicas, access and maxQualityLoss change no plan: they roll out,
+    or are judged, without a new revision.
+    """
+    planned = spec.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_none=True,
+        include={
+            "model": True,
+            "optimize": {"goal", "method", "level"},
+            "store": True,
+            "engine": {
+                "name": True,
+                "image": True,
+                "context_length": True,
+                "concurrency": True,
+                "resources": True,
+                "pod_overrides": {"node_selector", "tolerations"},
+            },
+        },
+    )
+    # Empty objects say nothing: ``engine: {}`` plans like no engine at all.
+    planned["engine"] = {name: value for name, value in planned.get("engine", {}).items() if value}
+    planned = {name: value for name, value in planned.items() if value}
+    text = json.dumps(planned, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
