@@ -1,0 +1,182 @@
+"""``slipway render``: every object that the operator would create, as YAML, from files, without a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from slipway.cli.plan import Given, add_inputs, nodes_or_assumed, read_model, read_models
+
+if TYPE_CHECKING:
+    from slipway.manifests.owner import Owner
+    from slipway.plan.decision import Plan
+    from slipway.plan.facts import ModelFacts
+    from slipway.settings import Settings
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+UNKNOWN_COMMIT = "0" * 40
+UNKNOWN_DIGEST = "sha256:" + "0" * 64
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "render",
+        help="print the objects that the operator would create, as YAML; needs no cluster",
+        description="Prints child objects in the order in which they come to be, without owner references. "
+        "Settings are read from SLIPWAY_* variables, as the operator does.",
+    )
+    add_inputs(parser)
+    parser.add_argument(
+        "--commit", metavar="SHA", help="what the revision resolves to; part of the artifacts' names"
+    )
+    parser.add_argument("-n", "--namespace", help="namespace of objects that name none (default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the objects; what can't be known offline is said on standard error."""
+    from slipway.cli import OK, UsageError
+    from slipway.plan.decide import decide
+    from slipway.settings import read_settings
+
+    if args.commit and not COMMIT.fullmatch(args.commit):
+        raise UsageError(f"--commit {args.commit}: a commit has 40 hexadecimal digits")
+    settings, objects = read_settings(), []
+    facts = read_model(Path(args.model), args.parameters) if args.model else None
+    nodes = nodes_or_assumed(args.nodes) if facts else []
+    for one in read_models(args.file):
+        given = replace(one, namespace=args.namespace or one.namespace)
+        first = _first(given, settings)
+        objects += first
+        if facts is None:
+            _say(f"{one.name}: no --model, so only what comes first: the plan rests on what inspect reads")
+            continue
+        commit = _commit(args.commit, given)
+        plan = decide(given.spec, facts, nodes, settings)
+        objects += [obj for obj in _rest(given, facts, plan, commit, settings) if obj not in first]
+    print(dump(objects), end="")
+    return OK
+
+
+def dump(objects: list[dict[str, Any]]) -> str:
+    """YAML documents in the given order; scripts as blocks, no anchors."""
+    return yaml.dump_all(
+        [_without_owner(one) for one in objects],
+        Dumper=_Dumper,
+        sort_keys=False,
+        explicit_start=True,
+        width=110,
+        allow_unicode=True,
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Readable: no anchors, texts of several lines as blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write shared parts in full."""
+        del data
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _without_owner(obj: dict[str, Any]) -> dict[str, Any]:
+    """Before it is applied an owner has no uid, and what names a wrong one is garbage to a cluster."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "ownerReferences"}
+    return {**obj, "metadata": metadata}
+
+
+def _say(text: str) -> None:
+    print(f"slipway render: {text}", file=sys.stderr)
+
+
+def _commit(asked: str | None, given: Given) -> str:
+    """The commit, from the command line or the spec; else zeros, which is said."""
+    if asked:
+        return asked
+    revision = given.spec.model.revision or ""
+    if COMMIT.fullmatch(revision):
+        return revision
+    _say(f"{given.name}: the commit is unknown: artifacts are named as for {UNKNOWN_COMMIT}; give --commit")
+    return UNKNOWN_COMMIT
+
+
+def _owner(given: Given) -> Owner:
+    from slipway.api import API_VERSION
+    from slipway.manifests.owner import Owner
+
+    return Owner(API_VERSION, "ModelDeployment", given.name, "", given.namespace)
+
+
+def _first(given: Given, settings: Settings) -> list[dict[str, Any]]:
+    """What comes before a plan."""
+    from slipway.manifests.jobs import build_inspect_job
+    from slipway.manifests.network import build_model_job_policy
+    from slipway.plan.spec_hash import planning_hash
+
+    owner = _owner(given)
+    policy = [build_model_job_policy(owner, settings)] if settings.network_policy else []
+    return [*policy, build_inspect_job(owner, given.spec, settings, 1, planning_hash(given.spec))]
+
+
+def _rest(
+    given: Given, facts: ModelFacts, plan: Plan, commit: str, settings: Settings
+) -> list[dict[str, Any]]:
+    """The revision, the artifacts with their Jobs, what serves, the benchmark."""
+    from slipway.manifests.artifacts import artifact_chain
+    from slipway.manifests.jobs import build_benchmark_job
+    from slipway.manifests.owner import PublishedArtifact
+    from slipway.manifests.revision import Pinned, build_revision
+    from slipway.manifests.serving import build_serving
+    from slipway.plan.spec_hash import planning_hash
+
+    owner, spec = _owner(given), given.spec
+    chain = artifact_chain(spec, commit, plan)
+    names = tuple(one.name for one in chain)
+    hashed = planning_hash(spec)
+    pinned = Pinned(hashed, spec.model.source, commit, facts, plan, settings.images, names)
+    revision = build_revision(owner, 1, pinned)
+    served = PublishedArtifact(names[-1], names[-1], UNKNOWN_DIGEST, plan.level)
+    _say(f"{given.name}: the artifact's digest is unknown before it is built: zeros stand for it")
+    name = revision["metadata"]["name"]
+    return [
+        revision,
+        *_artifacts(given, commit, plan, settings),
+        *build_serving(owner, spec, plan, served, settings, name),
+        build_benchmark_job(owner, spec, plan, names[0], settings, 1, name),
+    ]
+
+
+def _artifacts(given: Given, commit: str, plan: Plan, settings: Settings) -> list[dict[str, Any]]:
+    """Each artifact with its policy, its claim and the first try of each stage."""
+    from slipway.api import API_VERSION
+    from slipway.manifests.artifacts import artifact_chain, build_artifact
+    from slipway.manifests.claims import build_claim
+    from slipway.manifests.jobs import StageInputs, build_stage_job, placement, stages
+    from slipway.manifests.network import build_artifact_job_policy
+    from slipway.manifests.owner import Owner
+
+    secret = given.spec.model.secret_ref
+    inputs = StageInputs(secret=secret.name if secret else None, placement=placement(given.spec, plan))
+    objects = []
+    for one in artifact_chain(given.spec, commit, plan):
+        artifact = build_artifact(one, [_owner(given)], given.namespace)
+        owner = Owner(API_VERSION, "ModelArtifact", one.name, "", given.namespace)
+        objects += [artifact, build_claim(owner, artifact, settings)]
+        if settings.network_policy:
+            objects.append(build_artifact_job_policy(owner, artifact, settings))
+        own = replace(inputs, parent_claim=one.parent)
+        objects += [build_stage_job(owner, artifact, stage, 1, own, settings) for stage in stages(artifact)]
+    return objects

@@ -1,0 +1,98 @@
+"""Which kinds are watched, how they are trimmed and under what they are found.
+
+One table, read by the observer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from slipway import resources
+from slipway.observe import trim
+from slipway.observe.observed import Raw
+from slipway.resources import Resource
+
+OURS: Final = "app.kubernetes.io/managed-by=slipway"
+"""Label selector of every child: an operator in a big cluster must not hold everybody's pods."""
+MODEL_LABEL: Final = "slipway.dev/model"
+ARTIFACT_LABEL: Final = "slipway.dev/artifact"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+JOB_LABEL: Final = "batch.kubernetes.io/job-name"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One kind.
+
+    Attributes:
+        selector: label selector, empty for none.
+        index: entries under which an object is found.
+    """
+
+    resource: Resource
+    selector: str
+    trim: Callable[[Raw], Raw]
+    index: Callable[[Raw], Iterable[str]]
+
+
+def owners(raw: Raw) -> list[str]:
+    """Index by owner: ``owner:<uid>``."""
+    return [f"owner:{ref['uid']}" for ref in raw["metadata"].get("ownerReferences", ())]
+
+
+def _artifact(raw: Raw) -> list[str]:
+    parent = raw.get("spec", {}).get("parent")
+    above = [f"parent:{raw['metadata']['namespace']}/{parent}"] if parent else []
+    return owners(raw) + above
+
+
+def _pod(raw: Raw) -> list[str]:
+    meta = raw["metadata"]
+    labels = meta.get("labels", {})
+    volumes = raw.get("spec", {}).get("volumes", ())
+    claims = [one["persistentVolumeClaim"]["claimName"] for one in volumes if "persistentVolumeClaim" in one]
+    found = [f"claim:{meta['namespace']}/{name}" for name in claims]
+    if JOB_LABEL in labels:
+        return [*found, f"job:{meta['namespace']}/{labels[JOB_LABEL]}"]
+    return [*found, f"model:{meta['namespace']}/{labels[MODEL_LABEL]}"] if MODEL_LABEL in labels else found
+
+
+def listed_artifacts(raw: Raw) -> list[str]:
+    """Names of the artifacts that a ControllerRevision of ours lists."""
+    names = (raw.get("data") or {}).get("artifacts") or ()
+    return [str(name) for name in names]
+
+
+def _revision(raw: Raw) -> list[str]:
+    namespace = raw["metadata"]["namespace"]
+    source = (raw.get("data") or {}).get("source") or {}
+    pinned = f"source:{namespace}/{source.get('uri')}@{source.get('commit')}"
+    return [*owners(raw), pinned, *(f"artifact:{namespace}/{name}" for name in listed_artifacts(raw))]
+
+
+def _uid(raw: Raw) -> tuple[str]:
+    return (f"uid:{raw['metadata']['uid']}",)
+
+
+def _none(_: Raw) -> tuple[str, ...]:
+    return ()
+
+
+WATCHED: Final = (
+    Watched(resources.MODEL, "", trim.whole, _uid),
+    Watched(resources.ARTIFACT, "", trim.whole, _artifact),
+    Watched(resources.REVISION, OURS, trim.whole, _revision),
+    Watched(resources.JOB, OURS, trim.job, owners),
+    Watched(resources.POD, OURS, trim.pod, _pod),
+    Watched(resources.CLAIM, OURS, trim.claim, owners),
+    Watched(resources.DEPLOYMENT, OURS, trim.whole, owners),
+    Watched(resources.SERVICE, OURS, trim.whole, owners),
+    Watched(resources.AUTOSCALER, OURS, trim.whole, owners),
+    Watched(resources.BUDGET, OURS, trim.whole, owners),
+    Watched(resources.NETWORK_POLICY, OURS, trim.whole, owners),
+    Watched(resources.NODE, "", trim.node, _none),
+    Watched(resources.NAMESPACE, "", trim.namespace, _none),
+)
+"""Nodes and Namespaces are cluster-wide; the rest lives in the watched namespaces."""

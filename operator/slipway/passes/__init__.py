@@ -1,0 +1,4 @@
+"""The two passes, pure: what was observed of one object in, what to write out.
+
+Called by ``reconcile`` alone.
+"""

@@ -1,0 +1,203 @@
+"""The pass over a ModelArtifact: owners, claim, one stage Job after the other, results.
+
+Pure, called by ``reconcile``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from slipway.api import API_VERSION, reasons
+from slipway.errors import InvalidSpecError
+from slipway.manifests import jobs, network
+from slipway.manifests.owner import Owner, owner_reference
+from slipway.observe.observed import ArtifactObserved, Raw, User
+from slipway.passes import attempt, results, store, tries
+from slipway.passes.attempt import Circumstances
+from slipway.passes.kept import read_revision, read_spec
+from slipway.passes.outcome import Draft, Outcome
+from slipway.plan import stages
+from slipway.plan.stages import Do, Step
+from slipway.settings import Settings
+from slipway.status import Note, parse_time
+
+TYPES: Final = (reasons.PROGRESSING, reasons.READY)
+VERIFIED: Final = "the artifact is whole and verified"
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGER: Final = "slipway"
+YOUNG_SECONDS: Final = 15.0
+"""An artifact younger than this is not taken from an owner.
+
+After a change of leader, the revision that lists it may come to this cache a moment later.
+"""
+
+
+def decide(seen: ArtifactObserved, settings: Settings, now: datetime) -> Outcome:
+    """What to write for one ModelArtifact."""
+    draft = Draft(seen.artifact, now, TYPES)
+    users = _users(seen.users, draft)
+    if not users:
+        return _unused(seen, draft)
+    _share(seen.artifact, users, draft)
+    if all(user.model["spec"].get("suspend") for user in users):
+        draft.progressing(state=False, reason=reasons.SUSPENDED, message="every user of it is suspended")
+        draft.headline = _headline_kept(draft)
+        return draft.outcome(reasons.BUILT, VERIFIED)
+    if not store.forgotten(seen, draft):
+        _build(seen, users, settings, draft)
+    return draft.outcome(reasons.BUILT, VERIFIED)
+
+
+def _headline_kept(draft: Draft) -> tuple[str, str] | None:
+    ready = any(one["type"] == reasons.READY and one["status"] == "True" for one in draft.old_conditions)
+    return None if ready else (reasons.SUSPENDED, "every user of it is suspended")
+
+
+def _users(users: tuple[User, ...], draft: Draft) -> tuple[User, ...]:
+    created = parse_time(draft.raw["metadata"]["creationTimestamp"])
+    young = (draft.now - created).total_seconds() < YOUNG_SECONDS
+    if young and not all(user.revision for user in users):
+        draft.look_again(YOUNG_SECONDS)
+    if not all(user.lasting for user in users):
+        draft.look_again(YOUNG_SECONDS)  # no event of its own tells that a revision is superseded
+    return tuple(user for user in users if user.revision or not user.planned or young)
+
+
+def _unused(seen: ArtifactObserved, draft: Draft) -> Outcome:
+    """Nobody lists it any more: delete it.
+
+    Without a living owner at all, the garbage collector's turn comes first.
+    """
+    meta = seen.artifact["metadata"]
+    if meta.get("labels", {}).get(MANAGED_BY) != MANAGER:
+        return Outcome(status=None)  # a person made it: not ours to delete
+    wait = YOUNG_SECONDS - (draft.now - parse_time(meta["creationTimestamp"])).total_seconds()
+    if wait > 0:
+        return Outcome(status=None, requeue_after=wait + 1)
+    text = f"no current revision of a ModelDeployment lists {meta['name']}: it is deleted with its claim"
+    note = Note("Normal", reasons.UNUSED, text)
+    return Outcome(status=None, delete=(seen.artifact,), notes=(note,))
+
+
+def _share(artifact: Raw, users: tuple[User, ...], draft: Draft) -> None:
+    held = {ref["uid"] for ref in artifact["metadata"].get("ownerReferences", ())}
+    wished = [owner_reference(_owner(user.model), controller=False) for user in users]
+    if {ref["uid"] for ref in wished} != held:
+        draft.owners = tuple(wished)
+
+
+def _owner(raw: Raw) -> Owner:
+    meta = raw["metadata"]
+    return Owner(API_VERSION, raw["kind"], meta["name"], meta["uid"], meta["namespace"])
+
+
+def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, draft: Draft) -> None:
+    order = jobs.stages(seen.artifact)
+    done = list(draft.fields.get("completed") or ())
+    stage = stages.next_stage(order, done)
+    if stage is not None and not _prepared(seen, settings, draft):
+        draft.fields["stage"] = stage
+        return
+    if stage is not None and settings.network_policy:
+        draft.apply.append(network.build_artifact_job_policy(_owner(seen.artifact), seen.artifact, settings))
+    where = _circumstances(seen, users)
+    while stage is not None:
+        step = attempt.advance(seen.jobs, stage, where, draft)
+        if step.do is not Do.DONE:
+            _under_way(seen, users, settings, draft, stage=stage, step=step, stamp=where.stamp)
+            break
+        draft.fields |= results.record(seen.artifact, seen.parent, stage, step.result)
+        done.append(stage)
+        stage = stages.next_stage(order, done)
+    draft.fields["completed"] = done or None
+    draft.fields["stage"] = stage
+
+
+def _prepared(seen: ArtifactObserved, settings: Settings, draft: Draft) -> bool:
+    """Whether the parent and the claim are ready."""
+    name = seen.artifact["spec"].get("parent")
+    if name and not is_ready(seen.parent):
+        draft.fails(reasons.READY, reasons.WAITING_FOR_PARENT, f"waits for ModelArtifact {name}")
+        return False
+    return store.prepared(seen, settings, draft)
+
+
+def is_ready(artifact: Raw | None) -> bool:
+    """Whether an artifact is whole and verified."""
+    conditions = ((artifact or {}).get("status") or {}).get("conditions") or ()
+    return any(one["type"] == reasons.READY and one["status"] == "True" for one in conditions)
+
+
+def _circumstances(seen: ArtifactObserved, users: tuple[User, ...]) -> Circumstances:
+    marks = [user.model["metadata"].get("annotations", {}).get(tries.RETRY, "") for user in users]
+    own = seen.artifact["metadata"].get("annotations", {}).get(tries.RETRY, "")
+    retry = ",".join(mark for mark in (own, *marks) if mark)
+    return Circumstances(seen.artifact["metadata"]["name"], seen.credential, retry[:256])
+
+
+def _under_way(
+    seen: ArtifactObserved,
+    users: tuple[User, ...],
+    settings: Settings,
+    draft: Draft,
+    *,
+    stage: str,
+    step: Step,
+    stamp: str,
+) -> None:
+    if step.do is Do.START:
+        job = _job(seen, users, settings, stage=stage, number=step.attempt)
+        claim = str(seen.claim["metadata"]["uid"]) if seen.claim else ""
+        draft.create.append(tries.stamped_job(job, step, stamp, claim))
+    percent = step.progress.get("percent")
+    doing = stages.progress_text(stage, percent)
+    draft.fields["progress"] = _progress(stage, step) if step.do is not Do.FAIL else None
+    verdict = step.verdict
+    if verdict is None:
+        draft.fails(reasons.READY, reasons.BUILDING, doing)
+        return
+    draft.fails(reasons.READY, verdict.reason, attempt.said(step, verdict))
+    if step.do is Do.FAIL:
+        draft.progressing(state=False, reason=verdict.reason, message=attempt.PERMANENT)
+
+
+def _progress(stage: str, step: Step) -> dict[str, Any]:
+    said: Mapping[str, Any] = step.progress if step.progress.get("stage") == stage else {}
+    return {
+        "stage": stage,
+        "percent": int(said.get("percent", 0)),
+        "bytesDone": said.get("bytesDone"),
+        "bytesTotal": said.get("bytesTotal"),
+        "attempt": step.attempt,
+    }
+
+
+def _job(
+    seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, *, stage: str, number: int
+) -> Raw:
+    inputs = jobs.StageInputs(placement=_placement(users))
+    if stage == "fetch" and seen.credential:
+        inputs = replace(inputs, secret=seen.credential.name)
+    if seen.parent is not None:
+        held = seen.parent.get("status") or {}
+        inputs = replace(
+            inputs,
+            parent_claim=held["location"]["claim"],
+            base_perplexity=(held.get("quality") or {}).get("perplexity") if stage == "evaluate" else None,
+        )
+    return jobs.build_stage_job(_owner(seen.artifact), seen.artifact, stage, number, inputs, settings)
+
+
+def _placement(users: tuple[User, ...]) -> jobs.Placement:
+    """Where the engine of the first user will run: the first Job binds the volume to a node."""
+    for user in users:
+        try:
+            spec = read_spec(user.model)
+            plan = read_revision(user.revision).plan if user.revision else None
+        except (InvalidSpecError, ValueError):
+            continue
+        return jobs.placement(spec, plan)
+    return jobs.Placement()

@@ -1,0 +1,57 @@
+"""Specs and revisions, each read once: that costs more than the rest of a settled pass. For both passes."""
+
+from __future__ import annotations
+
+from slipway import engines
+from slipway.api import validate
+from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.errors import InvalidSpecError
+from slipway.manifests.revision import Pinned, read_pinned
+from slipway.observe.observed import Raw
+
+_KEPT = 4096
+_read: dict[tuple[str, int], ModelDeploymentSpec | InvalidSpecError] = {}
+_revisions: dict[str, Pinned] = {}
+
+
+def read_spec(model: Raw) -> ModelDeploymentSpec:
+    """The typed spec; kept by generation, since validation costs more than the rest of a settled pass.
+
+    Raises:
+        InvalidSpecError: reason of the first problem, messages of all.
+    """
+    meta = model["metadata"]
+    key = (str(meta["uid"]), int(meta.get("generation", 0)))
+    if key not in _read:
+        while len(_read) >= _KEPT:
+            del _read[next(iter(_read))]
+        _read[key] = _parse(model)
+    found = _read[key]
+    if isinstance(found, InvalidSpecError):
+        raise found
+    return found
+
+
+def _parse(model: Raw) -> ModelDeploymentSpec | InvalidSpecError:
+    try:
+        spec = validate.parse({"metadata": {"name": model["metadata"]["name"]}, "spec": model["spec"]})
+    except InvalidSpecError as error:
+        return error
+    found = engines.problems(spec)
+    if found:
+        return InvalidSpecError(found[0].reason, "; ".join(f"{one.path}: {one.message}" for one in found))
+    return spec
+
+
+def read_revision(raw: Raw) -> Pinned:
+    """What a ControllerRevision pins; kept by uid, since a revision never changes.
+
+    Raises:
+        ValueError: its data is of another shape.
+    """
+    uid = str(raw["metadata"]["uid"])
+    if uid not in _revisions:
+        while len(_revisions) >= _KEPT:
+            del _revisions[next(iter(_revisions))]
+        _revisions[uid] = read_pinned(raw)
+    return _revisions[uid]

@@ -1,0 +1,65 @@
+"""The pass over a ModelDeployment, readable as a table of contents; pure, called by ``reconcile``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from slipway.api import reasons
+from slipway.errors import InvalidSpecError
+from slipway.observe.observed import ModelObserved
+from slipway.passes import building, planning, proving, serving, upkeep
+from slipway.passes.kept import read_spec
+from slipway.passes.outcome import Draft, Outcome
+from slipway.passes.scene import Scene
+from slipway.settings import Settings
+from slipway.status import Condition
+
+TYPES: Final = reasons.CONDITION_TYPES
+
+
+def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
+    """What to write for one ModelDeployment: pin, build, serve, prove.
+
+    Each step says in conditions how far it is.
+    """
+    draft = Draft(seen.model, now, TYPES)
+    serving.report_replicas(seen, draft)
+    if seen.model["spec"].get("suspend"):
+        return _suspended(seen, draft)
+    try:
+        spec = read_spec(seen.model)
+    except InvalidSpecError as error:
+        return _refused(error, seen, settings, draft)
+    scene = Scene(seen, spec, planning.planned_for(seen.model, spec), settings, now)
+    chosen = planning.pin(scene, draft)
+    served = building.build(scene, chosen, draft) if chosen else None
+    if chosen and served:
+        deployment = serving.serve(scene, chosen, served, draft)
+        proving.prove(scene, chosen, served, deployment, draft)
+    else:
+        upkeep.keep_serving(scene, draft)
+    return draft.outcome(reasons.SERVING, "the model answers as specified")
+
+
+def _suspended(seen: ModelObserved, draft: Draft) -> Outcome:
+    for one in draft.old_conditions:
+        if one["type"] not in (reasons.PROGRESSING, reasons.READY):
+            draft.put(Condition(one["type"], one["status"], one["reason"], one["message"]))
+    serving.report_available(seen, draft)
+    text = "spec.suspend is true: nothing is changed, what runs goes on"
+    draft.progressing(state=False, reason=reasons.SUSPENDED, message=text)
+    if not draft.old_conditions or draft.headline is not None:
+        draft.headline = (reasons.SUSPENDED, text)
+    return draft.outcome(reasons.SERVING, "the model answers; Slipway is suspended")
+
+
+def _refused(error: InvalidSpecError, seen: ModelObserved, settings: Settings, draft: Draft) -> Outcome:
+    draft.fails(reasons.SOURCE_RESOLVED, error.reason, error.message)
+    draft.progressing(state=False, reason=error.reason, message="nothing is done until the spec is corrected")
+    spec = upkeep.loose_spec(seen.model)
+    if spec is None:
+        serving.report_available(seen, draft)
+    else:
+        upkeep.keep_serving(Scene(seen, spec, "", settings, draft.now), draft)
+    return draft.outcome(reasons.SERVING, "")

@@ -1,0 +1,197 @@
+"""Inspect, decide, pin: from a spec to the ControllerRevision with its plan.
+
+A step of the ModelDeployment's pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from slipway.api import reasons
+from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.errors import InvalidSpecError, NothingFitsError
+from slipway.manifests import artifacts, jobs, network, revision
+from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
+from slipway.observe.observed import ModelObserved, Raw
+from slipway.passes import attempt, tries
+from slipway.passes.attempt import Circumstances
+from slipway.passes.kept import read_revision
+from slipway.passes.outcome import Draft
+from slipway.passes.scene import Chosen, Scene
+from slipway.plan import revision as history
+from slipway.plan import stages
+from slipway.plan.decide import decide, plan_status
+from slipway.plan.decision import Plan
+from slipway.plan.facts import ModelFacts
+from slipway.plan.model_config import facts_from_wire
+from slipway.plan.spec_hash import planning_hash
+from slipway.plan.stages import Do, Step
+
+REPLAN: Final = "slipway.dev/replan"
+"""Annotation of a user: any new value plans anew, with the nodes and default images of now."""
+
+
+def planned_for(model: Raw, spec: ModelDeploymentSpec) -> str:
+    """Hash of what a revision is made for: the spec's planning part, and the wish to plan anew."""
+    asked = str(model["metadata"].get("annotations", {}).get(REPLAN, ""))
+    plain = planning_hash(spec)
+    return hashlib.sha256(f"{plain}|{asked}".encode()).hexdigest()[: len(plain)] if asked else plain
+
+
+def pin(scene: Scene, draft: Draft) -> Chosen | None:
+    """The revision of this spec; None while it is being inspected, or when nothing fits."""
+    found = history.current(_history(scene.seen), scene.spec_hash)
+    _drop_stale_inspections(scene, draft)
+    if found is not None:
+        return _pinned(scene, found.name, draft)
+    if scene.seen.known is not None and (facts := _known_facts(scene.seen.known)) is not None:
+        _decide(scene, *facts, draft)
+        return None
+    step = _inspect(scene, draft)
+    facts = _inspected(step.result, draft) if step else None
+    if facts is not None:
+        _decide(scene, *facts, draft)
+    return None
+
+
+def _history(seen: ModelObserved) -> list[history.Revision]:
+    found = []
+    for raw in seen.revisions:
+        labels = raw["metadata"].get("labels", {})
+        number = int(raw.get("revision", 0))
+        found.append(history.Revision(raw["metadata"]["name"], number, labels.get(SPEC_HASH_LABEL, "")))
+    return found
+
+
+def drop_outdated(scene: Scene, serving: str, draft: Draft) -> None:
+    """Delete revisions beyond the kept ones."""
+    names = history.outdated(_history(scene.seen), scene.spec_hash, serving)
+    draft.delete += [raw for raw in scene.seen.revisions if raw["metadata"]["name"] in names]
+
+
+def _drop_stale_inspections(scene: Scene, draft: Draft) -> None:
+    for seen in scene.seen.jobs:
+        labels = seen.job["metadata"].get("labels", {})
+        stale = labels.get(SPEC_HASH_LABEL) != scene.spec_hash
+        if labels.get(tries.STAGE_LABEL) == "inspect" and stale:
+            draft.delete.append(seen.job)
+
+
+def _inspect(scene: Scene, draft: Draft) -> Step | None:
+    """The finished inspection, or None while it is under way."""
+    marks = scene.seen.model["metadata"].get("annotations", {})
+    where = Circumstances(scene.spec_hash, scene.seen.credential, str(marks.get(tries.RETRY, ""))[:256])
+    mine = tuple(
+        one
+        for one in scene.seen.jobs
+        if one.job["metadata"].get("labels", {}).get(SPEC_HASH_LABEL) == scene.spec_hash
+    )
+    step = attempt.advance(mine, "inspect", where, draft)
+    if step.do is Do.DONE:
+        return step
+    if scene.settings.network_policy:
+        draft.apply.append(network.build_model_job_policy(scene.owner, scene.settings))
+    if step.do is Do.START:
+        job = jobs.build_inspect_job(scene.owner, scene.spec, scene.settings, step.attempt, scene.spec_hash)
+        draft.create.append(tries.stamped_job(job, step, where.stamp))
+    doing = stages.progress_text("inspect", None)
+    draft.fields["progress"] = doing if step.do is not Do.FAIL else None
+    if step.verdict is None:
+        source = scene.spec.model.source
+        draft.unknown(reasons.SOURCE_RESOLVED, reasons.INSPECTING, f"{source} is being inspected")
+        return None
+    draft.fails(reasons.SOURCE_RESOLVED, step.verdict.reason, attempt.said(step, step.verdict))
+    if step.do is Do.FAIL:
+        draft.progressing(state=False, reason=step.verdict.reason, message=attempt.PERMANENT)
+    return None
+
+
+def _known_facts(raw: Raw) -> tuple[str, ModelFacts] | None:
+    """Commit and facts of a revision of the same source at the same commit: nothing is left to inspect."""
+    try:
+        pinned = read_revision(raw)
+    except ValueError:
+        return None
+    return pinned.commit, pinned.facts
+
+
+def _inspected(result: Mapping[str, Any], draft: Draft) -> tuple[str, ModelFacts] | None:
+    try:
+        return str(result["commit"]), facts_from_wire(result["facts"])
+    except (KeyError, ValueError) as error:
+        text = f"the inspection's result is not understood ({error}): operator and runtime of one version?"
+        draft.fails(reasons.SOURCE_RESOLVED, reasons.INTERNAL_ERROR, text)
+        return None
+
+
+def _decide(scene: Scene, commit: str, facts: ModelFacts, draft: Draft) -> None:
+    _resolved(scene.spec.model.source, commit, facts, draft)
+    try:
+        plan = decide(scene.spec, facts, [node.facts for node in scene.seen.nodes], scene.settings)
+    except NothingFitsError as error:
+        draft.fails(reasons.PLANNED, error.reason, error.message)
+        draft.progressing(state=False, reason=error.reason, message="waits for other nodes or another spec")
+        return
+    except InvalidSpecError as error:
+        draft.fails(reasons.PLANNED, error.reason, error.message)
+        draft.progressing(state=False, reason=error.reason, message="waits for another spec")
+        return
+    _ask_for_revision(scene, commit, facts, plan, draft)
+    draft.unknown(reasons.PLANNED, reasons.PLANNING, "the plan is being pinned")
+
+
+def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
+    """Pin another plan if the nodes of now ask for one: for a model that no node takes any more."""
+    pinned = chosen.pinned
+    try:
+        plan = decide(scene.spec, pinned.facts, [node.facts for node in scene.seen.nodes], scene.settings)
+    except InvalidSpecError:
+        return  # nothing better: the pod's condition already says what is missing
+    if plan != pinned.plan:
+        _ask_for_revision(scene, pinned.commit, pinned.facts, plan, draft)
+
+
+def _ask_for_revision(scene: Scene, commit: str, facts: ModelFacts, plan: Plan, draft: Draft) -> None:
+    pinned = Pinned(
+        spec_hash=scene.spec_hash,
+        uri=scene.spec.model.source,
+        commit=commit,
+        facts=facts,
+        plan=plan,
+        images=scene.settings.images,
+        artifacts=tuple(one.name for one in artifacts.artifact_chain(scene.spec, commit, plan)),
+    )
+    number = history.next_number(_history(scene.seen))
+    draft.create.append(revision.build_revision(scene.owner, number, pinned))
+
+
+def _pinned(scene: Scene, name: str, draft: Draft) -> Chosen | None:
+    raw = next(raw for raw in scene.seen.revisions if raw["metadata"]["name"] == name)
+    try:
+        pinned = read_revision(raw)
+    except ValueError as error:
+        draft.fails(reasons.PLANNED, reasons.INTERNAL_ERROR, str(error))
+        return None
+    draft.fields.pop("failure", None)
+    draft.fields["revision"] = name
+    _resolved(pinned.uri, pinned.commit, pinned.facts, draft)
+    _planned(pinned.plan, draft)
+    return Chosen(name, pinned)
+
+
+def _resolved(uri: str, commit: str, facts: ModelFacts, draft: Draft) -> None:
+    draft.fields["source"] = {
+        "uri": uri,
+        "commit": commit,
+        "license": facts.license or None,
+        "bytes": facts.download_bytes,
+        "parameters": facts.parameters,
+    }
+    draft.holds(reasons.SOURCE_RESOLVED, reasons.RESOLVED, f"{uri} is pinned to {commit}")
+
+
+def _planned(plan: Plan, draft: Draft) -> None:
+    draft.fields["plan"] = plan_status(plan).model_dump(by_alias=True, exclude_none=True, mode="json")
+    draft.holds(reasons.PLANNED, reasons.DECIDED, plan.reason)

@@ -1,0 +1,186 @@
+"""Benchmark once a revision serves, then the checklist.
+
+The last step of the ModelDeployment's pass; blocks nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+
+from slipway import checks
+from slipway.api import reasons
+from slipway.api.deploymentstatus import BenchmarkStatus
+from slipway.checks import Input, NodeState
+from slipway.manifests import jobs
+from slipway.manifests.serving import PublishedArtifact
+from slipway.observe.observed import Raw
+from slipway.passes import attempt, tries
+from slipway.passes.outcome import Draft
+from slipway.passes.scene import Chosen, Scene
+from slipway.plan import stages
+from slipway.plan.failures import Symptoms
+from slipway.plan.stages import Do, State, Step, Try
+from slipway.status import timestamp
+
+REVISION_LABEL: Final = "slipway.dev/revision"
+TRIES: Final = 3
+"""A benchmark that failed so often is given up until revision, pods or retry annotation change.
+
+The endpoint serves, only figures are missing.
+"""
+FAILED_TOOL: Final = "failed: "
+"""Beginning of ``status.benchmark.tool`` when there are no figures: why there are none."""
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is measured.
+
+    Attributes:
+        pods: hash of the pods' template: other arguments are other figures, though the revision is the same.
+        retry: value of the retry annotation: another one measures again what could not be measured.
+    """
+
+    revision: str
+    digest: str
+    pods: str
+    retry: str
+
+    @property
+    def stamp(self) -> str:
+        """The fingerprint that Jobs carry."""
+        return f"{self.revision}|{self.digest}|{self.pods}|{self.retry}"
+
+    def key(self, *, failed: bool) -> str:
+        """``status.benchmark.revision``: revision and pods, of a failure also the retry annotation's hash."""
+        tried = f".{_hash(self.retry)}" if failed and self.retry else ""
+        return f"{self.revision}@{self.pods}{tried}"
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
+
+
+def prove(scene: Scene, chosen: Chosen, served: PublishedArtifact, deployment: Raw, draft: Draft) -> None:
+    """Measure what is available, then judge by the checklist.
+
+    Args:
+        scene: the pass.
+        chosen: the revision that serves.
+        served: its artifact.
+        deployment: as wished.
+        draft: what is to be written.
+    """
+    retry = scene.seen.model["metadata"].get("annotations", {}).get(tries.RETRY, "")
+    pods = _hash(deployment["spec"]["template"])
+    subject = _Subject(chosen.name, served.digest, pods, str(retry)[:256])
+    if draft.headline is None and reasons.PROGRESSING not in draft.conditions:
+        _measure(scene, chosen, subject, draft)
+    if scene.child("Deployment") is None:
+        return
+    found = checks.checklist_status(_input(scene, chosen, served, _known(subject, draft)))
+    draft.fields["checklist"] = found.model_dump(by_alias=True, exclude_none=True, mode="json")
+    failed = [one.check for one in found.results if one.result == "FAIL"]
+    if failed:
+        text = f"failed: {', '.join(failed)}; status.checklist says why and what to do"
+        draft.fails(reasons.CHECKLIST_PASSED, reasons.CHECKS_FAILED, text)
+    else:
+        draft.holds(reasons.CHECKLIST_PASSED, reasons.PASSED, f"{found.summary} passed")
+
+
+def _known(subject: _Subject, draft: Draft) -> dict[str, Any] | None:
+    """The figures, or the failure to get them, if they are of this very subject."""
+    held: dict[str, Any] = draft.fields.get("benchmark") or {}
+    failed = str(held.get("tool", "")).startswith(FAILED_TOOL)
+    return held if held.get("revision") == subject.key(failed=failed) else None
+
+
+def _measure(scene: Scene, chosen: Chosen, subject: _Subject, draft: Draft) -> None:
+    if _known(subject, draft):
+        return
+    mine = [
+        one
+        for one in scene.seen.jobs
+        if one.job["metadata"].get("labels", {}).get(REVISION_LABEL) == chosen.name
+    ]
+    found = [_of(subject, one) for one in tries.tries(mine, "benchmark", scene.now)]
+    step = stages.next_step(found, subject.stamp, scene.now)
+    if step.do is Do.DONE:
+        draft.fields["benchmark"] = _figures(step.result, subject.key(failed=False), draft)
+        return
+    if step.do is Do.FAIL or (step.verdict and step.count >= TRIES and step.after):
+        why = step.verdict.message if step.verdict else "no reason known"
+        failure = {"tool": f"{FAILED_TOOL}{why}"[:256]}
+        draft.fields["benchmark"] = _figures(failure, subject.key(failed=True), draft)
+        return
+    if step.do is Do.START:
+        source = chosen.pinned.artifacts[0]
+        job = jobs.build_benchmark_job(
+            scene.owner, scene.spec, chosen.pinned.plan, source, scene.settings, step.attempt, chosen.name
+        )
+        draft.create.append(tries.stamped_job(job, step, subject.stamp))
+    _working(step, draft)
+
+
+def _of(subject: _Subject, one: Try) -> Try:
+    """A try of other pods measured something else: it counts for its number alone."""
+    return (
+        one
+        if one.stamp == subject.stamp or one.state is State.RUNNING
+        else replace(one, state=State.FAILED, result={}, ended=None, symptoms=Symptoms())
+    )
+
+
+def _working(step: Step, draft: Draft) -> None:
+    draft.look_again(
+        max(1.0, (step.after - draft.now).total_seconds()) if step.after else attempt.PROGRESS_SECONDS
+    )
+    draft.fields["progress"] = stages.progress_text("benchmark", step.progress.get("percent"))
+    draft.progressing(
+        state=True, reason=reasons.BENCHMARKING, message="a short load test runs against the endpoint"
+    )
+
+
+def _figures(result: Mapping[str, Any], revision: str, draft: Draft) -> dict[str, Any]:
+    names = (
+        "concurrency", "requests", "errors", "requestsPerSecond", "tokensPerSecond", "ttftP50Ms", "ttftP95Ms",
+    )  # fmt: skip
+    found = {
+        "tool": str(result.get("tool", "")),
+        "revision": revision,
+        "finishedAt": timestamp(draft.now),
+        "levels": [{name: level.get(name) for name in names} for level in result.get("levels") or ()],
+        "metricsOk": result.get("metricsOk"),
+    }
+    # A field that this version's CRD does not know would have the whole status refused.
+    known = {one.alias for one in BenchmarkStatus.model_fields.values()}
+    return {key: value for key, value in found.items() if key in known}
+
+
+def _input(
+    scene: Scene, chosen: Chosen, served: PublishedArtifact, benchmark: dict[str, Any] | None
+) -> Input:
+    tool = str((benchmark or {}).get("tool", ""))
+    failure = tool.removeprefix(FAILED_TOOL) if tool.startswith(FAILED_TOOL) else ""
+    seen = scene.seen
+    name = scene.owner.name
+    return Input(
+        name=name,
+        namespace=scene.owner.namespace,
+        namespace_labels=seen.namespace_labels,
+        spec=scene.spec,
+        plan=chosen.pinned.plan,
+        children={raw["kind"]: raw for raw in seen.children if raw["metadata"]["name"] == name},
+        pods=seen.engine_pods,
+        artifact_name=served.name,
+        artifact_status=seen.artifacts[served.name].get("status") or {},
+        claim=seen.claims.get(served.claim),
+        nodes=tuple(NodeState(node.facts, node.conditions) for node in seen.nodes),
+        benchmark=None if failure else benchmark,
+        benchmark_failure=failure,
+    )

@@ -1,0 +1,180 @@
+"""Children that serve the model, and what the Deployment and its pods say.
+
+A step of the ModelDeployment's pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway import drift
+from slipway.api import reasons
+from slipway.manifests.revision import pinned_settings
+from slipway.manifests.serving import PublishedArtifact, build_serving, selector, service_url
+from slipway.observe.kinds import COMPONENT_LABEL
+from slipway.observe.observed import ModelObserved, Raw
+from slipway.passes import planning, tries
+from slipway.passes.outcome import Draft
+from slipway.passes.scene import Chosen, Scene
+from slipway.plan.failures import Verdict, judge
+
+LOOK_SECONDS = 15.0
+"""How often a rollout that waits is looked at: a pod that stays unschedulable sends no event."""
+NOTHING_WISHED = "spec.replicas is 0: nothing serves"
+
+
+def serve(scene: Scene, chosen: Chosen, served: PublishedArtifact, draft: Draft) -> Raw:
+    """Ask for the children, prune what is no longer wished, and say how far the rollout is.
+
+    Returns the wished Deployment.
+    """
+    settings = pinned_settings(scene.settings, chosen.pinned)
+    wished = build_serving(scene.owner, scene.spec, chosen.pinned.plan, served, settings, chosen.name)
+    deployment = next(one for one in wished if one["kind"] == "Deployment")
+    draft.apply += wished
+    prune(scene, wished, draft)
+    hand_over_replicas(scene, deployment, draft)
+    draft.fields["url"] = f"{service_url(scene.owner.name, scene.owner.namespace, settings)}/v1"
+    draft.fields["selector"] = ",".join(
+        f"{key}={value}" for key, value in sorted(selector(scene.owner.name).items())
+    )
+    _report_rollout(scene, chosen, deployment, draft)
+    return deployment
+
+
+def prune(scene: Scene, wished: list[Raw], draft: Draft) -> None:
+    """Delete the children that are no longer wished."""
+    names = {(one["kind"], one["metadata"]["name"]) for one in wished}
+    draft.delete += [
+        raw for raw in scene.seen.children if (raw["kind"], raw["metadata"]["name"]) not in names
+    ]
+
+
+def hand_over_replicas(scene: Scene, wished: Raw, draft: Draft) -> None:
+    """Hold the replica count for the autoscaler, whenever an apply of ours is to leave it out.
+
+    An autoscaler does nothing at zero replicas: then the count is its minimum.
+    """
+    observed = scene.child("Deployment")
+    if scene.spec.autoscaling is None or observed is None:
+        return
+    least = scene.spec.autoscaling.min_replicas or 1
+    count = int(observed["spec"].get("replicas", 1))
+    if count == 0 or (wished in draft.apply and not drift.settled(drift.stamped(wished), observed)):
+        draft.keep_replicas = {**observed, "spec": {**observed["spec"], "replicas": max(count, least)}}
+
+
+def report_replicas(seen: ModelObserved, draft: Draft) -> None:
+    """Replica counts, as the scale subresource shows them."""
+    status = (_deployment(seen) or {}).get("status") or {}
+    draft.fields["replicas"] = int(status.get("replicas", 0))
+    draft.fields["readyReplicas"] = int(status.get("readyReplicas", 0))
+
+
+def report_available(seen: ModelObserved, draft: Draft) -> None:
+    """Available, from whatever Deployment there is."""
+    deployment = _deployment(seen)
+    if deployment is None:
+        if any(one["type"] == reasons.AVAILABLE and one["status"] == "True" for one in draft.old_conditions):
+            draft.fails(reasons.AVAILABLE, reasons.WAITING, "the Deployment is gone: nothing answers")
+        return
+    answering = int((deployment.get("status") or {}).get("availableReplicas", 0))
+    if answering:
+        draft.holds(reasons.AVAILABLE, reasons.SERVING, _answers(answering))
+    elif deployment["spec"].get("replicas") == 0:
+        draft.fails(reasons.AVAILABLE, reasons.SCALED_TO_ZERO, NOTHING_WISHED)
+    else:
+        trouble = _trouble(seen, draft)
+        reason = trouble.reason if trouble else reasons.STARTING
+        draft.fails(reasons.AVAILABLE, reason, trouble.message if trouble else "no engine pod answers yet")
+
+
+def _deployment(seen: ModelObserved) -> Raw | None:
+    name = seen.model["metadata"]["name"]
+    for raw in seen.children:
+        if raw["kind"] == "Deployment" and raw["metadata"]["name"] == name:
+            return raw
+    return None
+
+
+def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft) -> None:
+    observed = scene.child("Deployment")
+    status: dict[str, Any] = (observed or {}).get("status") or {}
+    target = _target(scene, wished, observed)
+    answering = int(status.get("availableReplicas", 0))
+    current = observed is not None and drift.settled(drift.stamped(wished), observed)
+    if current and target == 0:
+        draft.fails(reasons.AVAILABLE, reasons.SCALED_TO_ZERO, NOTHING_WISHED)
+        draft.progressing(state=False, reason=reasons.SETTLED, message="nothing is left to do")
+        return
+    trouble = _trouble(scene.seen, draft)
+    if answering:
+        draft.holds(reasons.AVAILABLE, reasons.SERVING, _answers(answering))
+    else:
+        reason = trouble.reason if trouble else reasons.STARTING
+        text = trouble.message if trouble else "the engine starts and loads the model"
+        draft.fails(reasons.AVAILABLE, reason, text)
+    same = int(status.get("updatedReplicas", 0)) == int(status.get("replicas", 0))
+    if current and _heard(observed) and same and int(status.get("replicas", 0)) == target <= answering:
+        return
+    draft.look_again(LOOK_SECONDS)
+    if trouble is not None and trouble.reason == reasons.UNSCHEDULABLE:
+        planning.replan(scene, chosen, draft)
+    text = f"{int(status.get('updatedReplicas', 0))} of {target} replicas are of this revision"
+    reason, text = (trouble.reason, trouble.message) if trouble else (reasons.ROLLING_OUT, text)
+    draft.fields["progress"] = "Starting" if not answering else "Rolling out"
+    draft.progressing(state=True, reason=reason, message=text)
+    if draft.headline is None and not _only_scales(wished, observed, min(target, _before(draft)), draft):
+        draft.headline = (reason, text)
+
+
+def _target(scene: Scene, wished: Raw, observed: Raw | None) -> int:
+    """Replicas wished by the spec, or by the autoscaler once there is one to have a wish."""
+    if scene.spec.autoscaling is None:
+        return int(wished["spec"].get("replicas", 1))
+    return int((observed or wished)["spec"].get("replicas", 1)) or (scene.spec.autoscaling.min_replicas or 1)
+
+
+def _heard(observed: Raw | None) -> bool:
+    """Whether the Deployment's controller has seen its present spec."""
+    found = observed or {"metadata": {}}
+    heard = int((found.get("status") or {}).get("observedGeneration", 0))
+    return heard >= int(found["metadata"].get("generation", 0))
+
+
+def _before(draft: Draft) -> int:
+    return int((draft.raw.get("status") or {}).get("readyReplicas", 0))
+
+
+def _only_scales(wished: Raw, observed: Raw | None, needed: int, draft: Draft) -> bool:
+    """Whether the pods' template stays and as many as before answer: a ready model then stays ready."""
+    ready = any(one["type"] == reasons.READY and one["status"] == "True" for one in draft.old_conditions)
+    if (
+        not ready
+        or observed is None
+        or not drift.covers(wished["spec"]["template"], observed["spec"]["template"])
+    ):
+        return False
+    status = observed.get("status") or {}
+    updated = int(status.get("updatedReplicas", 0)) == int(status.get("replicas", 0))
+    return (updated or not _heard(observed)) and int(status.get("availableReplicas", 0)) >= max(1, needed)
+
+
+def _answers(count: int) -> str:
+    return "1 engine pod answers" if count == 1 else f"{count} engine pods answer"
+
+
+def _trouble(seen: ModelObserved, draft: Draft) -> Verdict | None:
+    """What keeps the newest engine pod that is not ready."""
+    pods = [
+        pod
+        for pod in seen.engine_pods
+        if pod["metadata"].get("labels", {}).get(COMPONENT_LABEL) == "engine"
+        and "deletionTimestamp" not in pod["metadata"]
+        and pod["status"].get("phase") not in ("Failed", "Succeeded")
+    ]
+    for pod in sorted(pods, key=lambda raw: str(raw["metadata"].get("creationTimestamp", "")), reverse=True):
+        found = judge(tries.engine_symptoms(pod, draft.now))
+        if found is not None:
+            return found
+    return None

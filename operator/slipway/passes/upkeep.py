@@ -1,0 +1,97 @@
+"""What serves goes on while another revision is made, or can't be: its children heal and scale as asked.
+
+A step of the ModelDeployment's pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from slipway import engines
+from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.manifests.names import ARTIFACT_DIGEST, REVISION
+from slipway.manifests.revision import Pinned, pinned_settings
+from slipway.manifests.serving import PublishedArtifact, build_serving
+from slipway.observe.observed import Raw
+from slipway.passes import serving
+from slipway.passes.artifact import is_ready
+from slipway.passes.kept import read_revision
+from slipway.passes.outcome import Draft
+from slipway.passes.scene import Chosen, Scene
+
+
+def loose_spec(model: Raw) -> ModelDeploymentSpec | None:
+    """The spec, well-formed though a rule refuses it: replicas, autoscaling and access are as meant.
+
+    None when its form is wrong: then nothing of it may be trusted.
+    """
+    try:
+        return ModelDeploymentSpec.model_validate_json(orjson.dumps(model["spec"]))
+    except ValidationError:
+        return None
+
+
+def keep_serving(scene: Scene, draft: Draft) -> None:
+    """Ask for the children of the revision that serves, if one does, with the scale and access of now."""
+    chosen = _serving(scene, draft)
+    served = _served(scene, chosen.pinned) if chosen else None
+    if chosen and served:
+        settings = pinned_settings(scene.settings, chosen.pinned)
+        wished = build_serving(scene.owner, scene.spec, chosen.pinned.plan, served, settings, chosen.name)
+        kept = [one for one in (_as_it_runs(scene, one, served) for one in wished) if one]
+        planned = {_name(one) for one in draft.apply}
+        draft.apply += [one for one in kept if _name(one) not in planned]
+        serving.prune(scene, wished, draft)
+        serving.hand_over_replicas(scene, next(one for one in wished if one["kind"] == "Deployment"), draft)
+    serving.report_available(scene.seen, draft)
+
+
+def _serving(scene: Scene, draft: Draft) -> Chosen | None:
+    """The revision that the Deployment names, or else the one that was measured while it served."""
+    deployment = scene.child("Deployment")
+    marks = (deployment or {}).get("metadata", {}).get("annotations", {})
+    measured = str((draft.fields.get("benchmark") or {}).get("revision", "")).partition("@")[0]
+    name = str(marks.get(REVISION, "") or measured)
+    raw = next((raw for raw in scene.seen.revisions if raw["metadata"]["name"] == name), None)
+    try:
+        return Chosen(name, read_revision(raw)) if raw else None
+    except ValueError:
+        return None
+
+
+def _served(scene: Scene, pinned: Pinned) -> PublishedArtifact | None:
+    """What the revision serves: as the artifact says, or else as the running pods' template does."""
+    name = pinned.artifacts[-1]
+    artifact = scene.seen.artifacts.get(name)
+    level = pinned.plan.level
+    if artifact is not None and is_ready(artifact):
+        status = artifact["status"]
+        return PublishedArtifact(name, status["location"]["claim"], status["digest"], level)
+    marks = _template(scene).get("metadata", {}).get("annotations", {})
+    return PublishedArtifact(name, name, marks[ARTIFACT_DIGEST], level) if ARTIFACT_DIGEST in marks else None
+
+
+def _template(scene: Scene) -> dict[str, Any]:
+    template: dict[str, Any] = (scene.child("Deployment") or {}).get("spec", {}).get("template") or {}
+    return template
+
+
+def _as_it_runs(scene: Scene, wished: Raw, served: PublishedArtifact) -> Raw | None:
+    """The child with the running pods' own template: the spec of now is another one's. None to let be."""
+    if wished["kind"] != "Deployment":
+        return wished
+    observed = scene.child("Deployment")
+    if observed is None:
+        artifact = scene.seen.artifacts.get(served.name)
+        whole = is_ready(artifact) and not engines.problems(scene.spec)
+        return wished if whole else None
+    if wished["spec"].get("replicas") in (None, observed["spec"].get("replicas", 1)):
+        return None
+    return {**wished, "spec": {**wished["spec"], "template": _template(scene)}}
+
+
+def _name(raw: Raw) -> tuple[str, str]:
+    return raw["kind"], raw["metadata"]["name"]

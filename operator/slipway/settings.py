@@ -1,0 +1,99 @@
+"""What the installation decides (chart values, as environment), read once at start; data for all rooms."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_FS_GROUP = 65532
+"""The "nonroot" of our images."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Image references by role, each with tag or (better) digest."""
+
+    runtime: str = "docker.io/slipway/runtime:0.1.0"
+    llamacpp: str = "docker.io/slipway/llamacpp:0.1.0"
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scraper:
+    """Pods that read the engines' metrics: of a namespace (empty is any), with labels (empty is all)."""
+
+    namespace: str = ""
+    pod_labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the chart's values tell the operator.
+
+    Attributes:
+        namespace: where the operator runs; its Lease lives here.
+        watch_namespaces: namespaces to serve; empty means all.
+        hub_endpoint: ``HF_ENDPOINT`` for Jobs; empty means the public hub.
+        job_env: environment for Jobs that reach outside (proxy settings).
+        ca_config_map: ConfigMap with ``ca.crt`` that Jobs trust; lies in the namespace of the model.
+        cluster_domain: DNS domain of Services.
+        storage_class: default StorageClass of artifact claims; empty means the cluster's default.
+        job_deadline_seconds: upper bound of one stage Job.
+        network_policy: whether each model gets a default-deny NetworkPolicy.
+        scrapers: who reaches every engine's port beside the callers that its model names.
+        fs_group: group that owns volumes, and a sign that pods name their user; None leaves both to the
+            cluster (OpenShift gives them).
+    """
+
+    namespace: str = "slipway-system"
+    watch_namespaces: tuple[str, ...] = ()
+    images: Images = field(default_factory=Images)
+    hub_endpoint: str = ""
+    job_env: tuple[tuple[str, str], ...] = ()
+    ca_config_map: str = ""
+    cluster_domain: str = "cluster.local"
+    storage_class: str = ""
+    job_deadline_seconds: int = 6 * 3600
+    network_policy: bool = True
+    scrapers: tuple[Scraper, ...] = ()
+    fs_group: int | None = DEFAULT_FS_GROUP
+
+
+def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
+    """Read ``SLIPWAY_*`` from the environment.
+
+    Args:
+        env: the process environment; lists and maps are JSON.
+
+    Returns:
+        Settings, with the defaults of this module for what is absent.
+    """
+    default = Settings()
+    images = Images(
+        runtime=env.get("SLIPWAY_IMAGE_RUNTIME", default.images.runtime),
+        llamacpp=env.get("SLIPWAY_IMAGE_LLAMACPP", default.images.llamacpp),
+        pull_policy=env.get("SLIPWAY_IMAGE_PULL_POLICY", default.images.pull_policy),
+        pull_secrets=tuple(json.loads(env.get("SLIPWAY_IMAGE_PULL_SECRETS", "[]"))),
+    )
+    return Settings(
+        namespace=env.get("SLIPWAY_NAMESPACE", default.namespace),
+        watch_namespaces=tuple(json.loads(env.get("SLIPWAY_WATCH_NAMESPACES", "[]"))),
+        images=images,
+        hub_endpoint=env.get("SLIPWAY_HUB_ENDPOINT", ""),
+        job_env=tuple(sorted(json.loads(env.get("SLIPWAY_JOB_ENV", "{}")).items())),
+        ca_config_map=env.get("SLIPWAY_CA_CONFIG_MAP", ""),
+        cluster_domain=env.get("SLIPWAY_CLUSTER_DOMAIN", default.cluster_domain),
+        storage_class=env.get("SLIPWAY_STORAGE_CLASS", ""),
+        job_deadline_seconds=int(env.get("SLIPWAY_JOB_DEADLINE_SECONDS", default.job_deadline_seconds)),
+        network_policy=env.get("SLIPWAY_NETWORK_POLICY", "true") == "true",
+        scrapers=tuple(_scraper(one) for one in json.loads(env.get("SLIPWAY_SCRAPERS", "[]"))),
+        fs_group=int(group) if (group := env.get("SLIPWAY_FS_GROUP", str(DEFAULT_FS_GROUP))) else None,
+    )
+
+
+def _scraper(given: Mapping[str, Any]) -> Scraper:
+    return Scraper(given.get("namespace", ""), tuple(sorted(given.get("podLabels", {}).items())))
