@@ -1,0 +1,81 @@
+"""The command ``slipway-runtime STAGE``, what every Job's container runs; also for runs by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from slipway_runtime import __version__
+from slipway_runtime.contract import STAGES, Exit
+
+SUMMARIES = {
+    "inspect": "resolve the revision to a commit and read the model's facts, without its weights",
+    "fetch": "download the commit's files into the store; resumes where a killed try stopped",
+    "convert": "turn the fetched files into one GGUF file of 16-bit floats",
+    "quantize": "bring the parent's GGUF file to a lower level",
+    "evaluate": "measure the model's perplexity on the text that the image carries",
+    "publish": "verify the result, add its manifest and chat template, and show it whole at once",
+    "benchmark": "load the served model at each concurrency and report TTFT, tokens/s and errors",
+}
+EPILOG = f"""\
+Everything else comes by environment:
+  SLIPWAY_SOURCE            hf://ORG/NAME                     (inspect, fetch)
+  SLIPWAY_REVISION          branch, tag or commit; main       (inspect, fetch: the commit)
+  HF_ENDPOINT               another hub than the public one   (inspect, fetch)
+  SLIPWAY_METHOD            gguf                              (convert, quantize, publish)
+  SLIPWAY_LEVEL             Q4_K_M, Q8_0, ...                 (quantize, publish)
+  SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
+  SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
+  SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure
+  SLIPWAY_ENDPOINT, SLIPWAY_MODEL_NAME, SLIPWAY_CONCURRENCIES=1,4, SLIPWAY_PROMPT_TOKENS=128,
+  SLIPWAY_OUTPUT_TOKENS=32, SLIPWAY_BENCHMARK_SECONDS=20      (benchmark)
+  SLIPWAY_STORE=/store, SLIPWAY_PARENT=/parent, SLIPWAY_TOKEN_FILE=/credentials/token,
+  SLIPWAY_TERMINATION_LOG=/dev/termination-log                (to run a stage by hand)
+
+The result is one JSON object in the termination log. Exit codes:
+  {Exit.OK:d}    done
+  {Exit.DATA:d}   the model's files are wrong        {Exit.NO_INPUT:d}   not found
+  {Exit.NO_SPACE:d}   the store is full                  {Exit.NO_PERMISSION:d}   no access
+  {Exit.CONFIG:d}   the request is wrong
+  {Exit.TRANSIENT:d}   try again                          143  stopped by SIGTERM
+  {Exit.INTERNAL:d}   a bug of ours or of a tool
+
+By hand, a source artifact and its GGUF file:
+  export SLIPWAY_SOURCE=hf://HuggingFaceTB/SmolLM2-135M-Instruct SLIPWAY_TERMINATION_LOG=result.json
+  slipway-runtime inspect && cat result.json
+  SLIPWAY_REVISION=<the commit> SLIPWAY_STORE=source slipway-runtime fetch
+  SLIPWAY_PARENT=source SLIPWAY_STORE=f16 slipway-runtime convert
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser: one subcommand a stage, none of which takes arguments."""
+    parser = argparse.ArgumentParser(
+        prog="slipway-runtime",
+        description="Runs one stage of a Slipway Job.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"slipway-runtime {__version__}")
+    stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
+    for stage in STAGES:
+        stages.add_parser(stage, help=SUMMARIES[stage], description=SUMMARIES[stage])
+    return parser
+
+
+def main() -> NoReturn:
+    """Run the stage that the command line names, and end the process."""
+    arguments = build_parser().parse_args()
+    from slipway_runtime.stage import run_stage
+
+    code = run_stage(arguments.stage, os.environ)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: it would wait for download threads that a SIGTERM left behind.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""The stage benchmark: a short load on the served model at each concurrency, by guidellm. Called by stage.py.
+
+guidellm makes synthetic prompts with the model's own tokenizer, sends them to ``/v1/chat/completions``, and
+writes a report, of which a few figures are kept. Nothing is asked of any hub.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from slipway_runtime import files
+from slipway_runtime.errors import RequestError, ToolError, TransientError
+from slipway_runtime.job import Job
+from slipway_runtime.log import LOGGER
+from slipway_runtime.tool import find_program, run_tool
+from slipway_runtime.weights import CONFIG
+
+MAX_REQUESTS = 100
+"""At one concurrency; a fast server ends the measurement before its time is over."""
+CONNECT_SECONDS = 10.0
+METRIC_PREFIX = "llamacpp:"
+UPDATE = re.compile(r"Benchmark (\d+) .*elapsed=([\d.]+)s .*successful=(\d+) errored=(\d+)")
+NEVER = "inf"
+"""The time to a first token that did not come: no threshold is as large."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of the server.
+
+    Attributes:
+        endpoint: base URL, without ``/v1``.
+        model: the served name.
+        concurrencies: requests in flight, one measurement each.
+        prompt_tokens: of each prompt, before the chat template is added.
+        output_tokens: of each answer, enforced.
+        seconds: bound of each measurement.
+        seed: decides the prompts.
+    """
+
+    endpoint: str
+    model: str
+    concurrencies: tuple[int, ...]
+    prompt_tokens: int
+    output_tokens: int
+    seconds: int
+    seed: int
+
+
+def benchmark(job: Job) -> dict[str, Any]:
+    """Measure the endpoint.
+
+    Returns:
+        ``{"tool", "levels", "metricsOk"}``: the tool with its version; for each concurrency the figures of
+        ``read_level``; and whether ``/metrics`` answered with the engine's names.
+    """
+    load = read_load(job)
+    tokenizer = job.parent_published
+    files.require_file(tokenizer / CONFIG, "fetch of the source artifact")
+    require_answer(load.endpoint)
+    metrics_ok = has_metrics(load.endpoint)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        report = run_load(job, load, tokenizer, Path(folder))
+    version = report.get("metadata", {}).get("guidellm_version", "")
+    levels = [read_level(measured) for measured in report["benchmarks"]]
+    for level in levels:
+        LOGGER.info("%s", ", ".join(f"{name} {figure}" for name, figure in level.items()))
+    return {"tool": f"guidellm {version}".strip(), "levels": levels, "metricsOk": metrics_ok}
+
+
+def read_load(job: Job) -> Load:
+    """Return what the environment asks for; RequestError MissingInput when it makes no sense."""
+    text = job.environment.get("SLIPWAY_CONCURRENCIES") or "1,4"
+    try:
+        concurrencies = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        concurrencies = ()
+    if not concurrencies or min(concurrencies) < 1:
+        raise RequestError("MissingInput", f"SLIPWAY_CONCURRENCIES must be numbers like 1,4, and is {text!r}")
+    return Load(
+        endpoint=job.require("SLIPWAY_ENDPOINT").rstrip("/"),
+        model=job.require("SLIPWAY_MODEL_NAME"),
+        concurrencies=concurrencies,
+        prompt_tokens=job.number("SLIPWAY_PROMPT_TOKENS", 128),
+        output_tokens=job.number("SLIPWAY_OUTPUT_TOKENS", 32),
+        seconds=job.number("SLIPWAY_BENCHMARK_SECONDS", 20),
+        seed=job.number("SLIPWAY_BENCHMARK_SEED", secrets.randbits(31)),
+    )
+
+
+def run_load(job: Job, load: Load, tokenizer: Path, folder: Path) -> dict[str, Any]:
+    """Run guidellm in the folder and return its report; ToolError LoadToolFailed when there is none."""
+    path = folder / "report.json"
+    count = len(load.concurrencies)
+
+    def on_line(line: str) -> None:
+        if match := UPDATE.search(line):
+            index, elapsed, succeeded, failed = match.groups()
+            share = min(1.0, float(elapsed) / max(1, load.seconds))
+            job.progress.report(round(100 * (int(index) - 1 + share)), 100 * count)
+            LOGGER.info("measurement %s of %d: %s answered, %s failed", index, count, succeeded, failed)
+
+    command = build_command(load, tokenizer, path)
+    outcome = run_tool(command, on_line, tool_environment(load, folder), cwd=folder)
+    report = files.read_json(path)
+    if outcome.code != 0 or report is None or len(report.get("benchmarks") or ()) != count:
+        raise ToolError(
+            "LoadToolFailed",
+            f"guidellm ended with code {outcome.code}. Its last words:\n{outcome.last_words}",
+        )
+    return report
+
+
+def build_command(load: Load, tokenizer: Path, report: Path) -> list[str]:
+    """Return guidellm's command line; constraints hold for each concurrency by itself."""
+    beside = Path(sys.executable).with_name("guidellm")
+    streams = ",".join(str(streams) for streams in load.concurrencies)
+    prompt, output = load.prompt_tokens, load.output_tokens
+    return [
+        *(str(beside) if beside.exists() else find_program("guidellm"), "run"),
+        *("--backend", f"kind=openai_http,target={load.endpoint},model={load.model}"),
+        *("--tokenizer", f"kind=huggingface_auto,model={tokenizer}"),
+        *("--profile", f"kind=concurrent,streams={load.concurrencies[0]}"),
+        *("--override", "profile.streams", streams),
+        *("--constraint", f"kind=max_requests,count={MAX_REQUESTS}"),
+        *("--constraint", f"kind=max_duration,seconds={load.seconds}"),
+        *("--data", f"kind=synthetic_text,prompt_tokens={prompt},output_tokens={output}"),
+        # Another seed each time: the same prompts again would come from the server's prompt cache.
+        *("--seed", f"kind=static,value={load.seed}"),
+        *("--output", f"kind=json,path={report}"),
+        "--disable-console-interactive",
+    ]
+
+
+def tool_environment(load: Load, folder: Path) -> dict[str, str]:
+    """Return what guidellm needs: no hub, a writable home, one worker, no proxy before the Service."""
+    host = urlsplit(load.endpoint).hostname or ""
+    no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), host)))
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(folder / "hf"),
+        "HOME": str(folder),
+        "GUIDELLM__MAX_WORKER_PROCESSES": "1",
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+        "NO_COLOR": "1",
+    }
+
+
+def read_level(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of one concurrency from guidellm's report.
+
+    Returns:
+        ``{"concurrency", "requests", "errors"}`` as numbers, ``{"requestsPerSecond", "tokensPerSecond"}``
+        (output tokens of answered requests) and ``{"ttftP50Ms", "ttftP95Ms"}`` as strings. Requests that the
+        time bound cut count as neither answered nor failed; their first tokens count only where none was
+        answered. ``inf``: no first token came.
+    """
+    metrics = measured["metrics"]
+    totals = metrics["request_totals"]
+    kind = "successful" if totals["successful"] else "incomplete"
+    first = metrics["time_to_first_token_ms"][kind]
+    percentiles = first["percentiles"] if first["count"] else {}
+    return {
+        "concurrency": int(measured["config"]["strategy"]["streams"]),
+        "requests": int(totals["successful"]),
+        "errors": int(totals["errored"]),
+        "requestsPerSecond": f"{metrics['requests_per_second']['successful']['mean']:.2f}",
+        "tokensPerSecond": f"{metrics['output_tokens_per_second']['successful']['mean']:.1f}",
+        "ttftP50Ms": f"{percentiles['p50']:.0f}" if percentiles else NEVER,
+        "ttftP95Ms": f"{percentiles['p95']:.0f}" if percentiles else NEVER,
+    }
+
+
+def require_answer(endpoint: str) -> None:
+    """Refuse to measure what does not answer at all; TransientError EndpointUnreachable."""
+    try:
+        read_url(f"{endpoint}/v1/models")
+    except (OSError, ValueError) as error:
+        raise TransientError(
+            "EndpointUnreachable",
+            f"{endpoint}/v1/models does not answer: {error}. Are pods of the model ready?",
+        ) from error
+
+
+def has_metrics(endpoint: str, prefixes: Sequence[str] = (METRIC_PREFIX,)) -> bool:
+    """Whether ``/metrics`` answers with at least one metric of the engine."""
+    try:
+        lines = read_url(f"{endpoint}/metrics").splitlines()
+    except (OSError, ValueError) as error:
+        LOGGER.warning("%s/metrics does not answer: %s", endpoint, error)
+        return False
+    return any(line.startswith(tuple(prefixes)) for line in lines)
+
+
+def read_url(url: str) -> str:
+    """Return what the model's own Service answers; OSError when it does not, ValueError for a strange URL.
+
+    Never through a proxy: the Service is inside the cluster.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url} is no HTTP address")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=CONNECT_SECONDS) as answer:
+            return str(answer.read().decode("utf-8", errors="replace"))
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ConnectionError(f"answered {error.code} {error.reason}") from error

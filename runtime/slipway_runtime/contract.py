@@ -1,0 +1,99 @@
+"""What the operator and its Jobs agree on; imported by both sides, imports nothing.
+
+Stages, exit codes, reasons, progress lines and results.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+STAGES = ("inspect", "fetch", "convert", "quantize", "evaluate", "publish", "benchmark")
+"""Every stage is a subcommand of ``slipway-runtime``; one Job runs one stage."""
+
+LEVELS = (
+    "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0",
+    "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "IQ4_XS", "IQ4_NL", "IQ3_M", "IQ3_S", "TQ2_0", "TQ1_0",
+)  # fmt: skip
+"""Levels of llama-quantize that need no importance matrix."""
+
+STORE = "/store"
+"""Where a Job mounts its own artifact's claim, read-write."""
+PARENT = "/parent"
+"""Where a Job mounts its parent artifact's claim, read-only; the published folder is
+``/parent/published``."""
+TOKEN_FILE = "/credentials/token"  # noqa: S105 - a path, no secret
+"""Where the credential's key ``token`` is mounted, when there is one."""
+TERMINATION_LOG = "/dev/termination-log"
+RESULT_LIMIT = 2048
+"""Bytes of a result at most (Kubernetes keeps 4096 of a termination message)."""
+PUBLISHED = "published"
+"""Folder of a claim that only ever holds whole, verified artifacts."""
+MANIFEST = "manifest.json"
+"""``{"files": [{"path", "bytes", "sha256"}], "stage", "recipe"}`` beside the files; its own sha256 is the
+artifact's digest."""
+PROGRESS_PREFIX = "SLIPWAY-PROGRESS "
+"""A log line of progress is this and a JSON object ``{"stage", "percent", "bytesDone"?, "bytesTotal"?}``."""
+
+
+class Exit(IntEnum):
+    """Exit codes after sysexits(3). All but the last two are permanent."""
+
+    OK = 0
+    DATA = 65
+    """EX_DATAERR: the model's files are wrong: truncated, pickle only, unsupported architecture."""
+    NO_INPUT = 66
+    """EX_NOINPUT: repository, revision or file not found."""
+    NO_PERMISSION = 77
+    """EX_NOPERM: gated or private, no token or a wrong one."""
+    CONFIG = 78
+    """EX_CONFIG: the request itself is wrong: unknown scheme, unknown level, store too small."""
+    NO_SPACE = 73
+    """EX_CANTCREAT: the store is full."""
+    TRANSIENT = 75
+    """EX_TEMPFAIL: hub down, connection cut: try again."""
+    INTERNAL = 70
+    """EX_SOFTWARE: a bug of ours or of a tool: retried a few times, then reported."""
+
+
+PERMANENT = frozenset({Exit.DATA, Exit.NO_INPUT, Exit.NO_PERMISSION, Exit.CONFIG, Exit.NO_SPACE})
+"""Exit codes that the same try would give again."""
+
+REASONS: dict[str, str] = {
+    "AccessDenied": "the hub forbids this to the account that the token belongs to",
+    "BrokenConfig": "config.json is no JSON object, or names no architecture",
+    "BrokenWeights": "a safetensors file has no readable header, or a shard of the index is missing",
+    "ConversionFailed": "llama.cpp's converter refused the model; its last words are in the message",
+    "DigestMismatch": "bytes differ from the sha256 or git id that was promised for them",
+    "EndpointUnreachable": "the model's Service does not answer the benchmark",
+    "FileNotFound": "a file of the repository is gone, or the stage before this one left none",
+    "FileTooLarge": "one file is larger than the hub sends by plain HTTP (50 GB)",
+    "GatedRepository": "the repository is gated: accept its terms and name a token",
+    "HubUnavailable": "the hub does not answer, or answers with 429 or 5xx: tried again by itself",
+    "InternalError": "a bug in the stage; the log has the traceback",
+    "InvalidWeights": "weights hold NaN or infinity, or the model's perplexity is not a number",
+    "LoadToolFailed": "the load tool ended with an error or left no report",
+    "MissingInput": "an environment variable that the stage needs is missing or malformed",
+    "NoConfig": "the repository has no config.json",
+    "NoWeights": "the repository has no weights that can be used",
+    "OutOfMemory": "a tool was killed, most likely for want of memory",
+    "PerplexityFailed": "llama-perplexity ended with an error or without an estimate",
+    "PickleOnly": "the weights are pickle files, which can run code: safetensors are needed",
+    "QuantizationFailed": "llama-quantize refused the model or the level; its last words are in the message",
+    "RepositoryNotFound": "no such repository, or it is private and no token is named",
+    "RevisionNotFound": "the repository has no such branch, tag or commit",
+    "StoreFull": "the store has too few free bytes; figures are in the message",
+    "StoreTooSmall": "the whole store is smaller than what must be written; figures are in the message",
+    "Terminated": "the pod was asked to stop: tried again by itself",
+    "TokenRejected": "the hub does not know the token",
+    "ToolMissing": "a program of the image is missing",
+    "TruncatedWeights": "a safetensors file is shorter than its own header says",
+    "UnknownLevel": "the method has no such level",
+    "UnknownMethod": "no such optimisation method",
+    "UnknownScheme": "no source for this URI scheme",
+    "UnsafePath": "a file name of the repository leads out of its folder",
+    "UnsupportedArchitecture": "llama.cpp's converter does not know the model's architecture",
+}
+"""Every ``reason`` of a failed result, with what it means. ``Exit`` says whether trying again can help."""
+
+TERMINATED = 143
+"""Exit code after SIGTERM (128 + 15): the pod was stopped, which is no failure of the stage."""

@@ -1,0 +1,1 @@
+"""How good an artifact still is: one file a measure. Called by stage.py."""

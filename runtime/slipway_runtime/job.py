@@ -1,0 +1,101 @@
+"""What one Job was asked to do, read once from the environment. Made by stage.py, taken by every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway_runtime import contract
+from slipway_runtime.errors import RequestError
+from slipway_runtime.progress import Progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """The inputs of a stage; empty strings and zeros where the environment says nothing.
+
+    Attributes:
+        source: URI of the model, ``hf://ORG/NAME``.
+        revision: branch, tag or commit; fetch wants the commit.
+        store: this artifact's claim, read-write.
+        parent: the parent artifact's claim, read-only.
+        token_file: exists only when a credential was named.
+        expected_bytes: what the planner thinks this stage writes; 0 when it doesn't say.
+        environment: everything else, for what only one stage needs.
+    """
+
+    stage: str
+    source: str
+    revision: str
+    method: str
+    level: str
+    model_name: str
+    endpoint: str
+    expected_bytes: int
+    store: Path
+    parent: Path
+    token_file: Path
+    environment: Mapping[str, str]
+    progress: Progress
+
+    @property
+    def work(self) -> Path:
+        """Folder of the store where stages leave what the next one takes."""
+        return self.store / "work"
+
+    @property
+    def published(self) -> Path:
+        """Folder of the store that only ever holds a whole artifact."""
+        return self.store / contract.PUBLISHED
+
+    @property
+    def parent_published(self) -> Path:
+        """The parent artifact, whole."""
+        return self.parent / contract.PUBLISHED
+
+    def token(self) -> str | None:
+        """Return the credential, or None when there is none or it is empty."""
+        try:
+            return self.token_file.read_text(encoding="utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def require(self, name: str) -> str:
+        """Return an environment variable; RequestError when it is missing or empty."""
+        value = self.environment.get(name, "")
+        if not value:
+            raise RequestError("MissingInput", f"stage {self.stage} needs the environment variable {name}")
+        return value
+
+    def number(self, name: str, default: int) -> int:
+        """Return an environment variable as a whole number of at least 0; RequestError when it is none."""
+        return parse_number(self.environment, name, default)
+
+
+def parse_number(environment: Mapping[str, str], name: str, default: int) -> int:
+    """Return ``environment[name]`` as a number, or the default when it is missing or empty."""
+    text = environment.get(name) or str(default)
+    if not text.isdecimal():
+        raise RequestError("MissingInput", f"{name} must be a whole number, and is {text!r}")
+    return int(text)
+
+
+def read_job(stage: str, environment: Mapping[str, str], progress: Callable[[str], Progress]) -> Job:
+    """Build the Job of a stage; SLIPWAY_STORE, _PARENT and _TOKEN_FILE move the mounts, for runs by hand."""
+    get = environment.get
+    return Job(
+        stage=stage,
+        source=get("SLIPWAY_SOURCE", ""),
+        revision=get("SLIPWAY_REVISION", "") or "main",
+        method=get("SLIPWAY_METHOD", "") or "gguf",
+        level=get("SLIPWAY_LEVEL", "").upper(),
+        model_name=get("SLIPWAY_MODEL_NAME", ""),
+        endpoint=get("HF_ENDPOINT", ""),
+        expected_bytes=parse_number(environment, "SLIPWAY_EXPECTED_BYTES", 0),
+        store=Path(get("SLIPWAY_STORE") or contract.STORE),
+        parent=Path(get("SLIPWAY_PARENT") or contract.PARENT),
+        token_file=Path(get("SLIPWAY_TOKEN_FILE") or contract.TOKEN_FILE),
+        environment=environment,
+        progress=progress(stage),
+    )

@@ -1,0 +1,70 @@
+"""llama.cpp's converter: where it lies and what it knows. Called by inspection and methods."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from slipway_runtime.errors import DataError, ToolError
+from slipway_runtime.tool import run_tool
+
+CONVERTER = "/opt/llama.cpp/convert_hf_to_gguf.py"
+"""The image's place for it; SLIPWAY_CONVERT names another."""
+LISTED = re.compile(r"\s*- (\S+)")
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+"""The converter must take what lies in the folder, and ask nobody."""
+NAMES_SHOWN = 5
+
+
+def converter(environment: Mapping[str, str]) -> list[str]:
+    """Return the converter's command without arguments; ToolError when the image lacks it."""
+    script = Path(environment.get("SLIPWAY_CONVERT") or CONVERTER)
+    if not script.is_file():
+        raise ToolError("ToolMissing", f"{script} is not in this image: is it Slipway's runtime image?")
+    return [environment.get("SLIPWAY_CONVERT_PYTHON") or sys.executable, str(script)]
+
+
+def architectures(environment: Mapping[str, str]) -> frozenset[str]:
+    """Return the names of text architectures that the converter knows.
+
+    The file ``architectures.txt`` beside the converter, made from its own ``--print-supported-models`` when
+    the image is built, spares the import of torch; without it the converter is asked.
+    """
+    command = converter(environment)
+    listing = Path(command[1]).with_name("architectures.txt")
+    if listing.is_file():
+        return parse_architectures(listing.read_text(encoding="utf-8").splitlines())
+    lines: list[str] = []
+    outcome = run_tool([*command, "--print-supported-models"], lines.append, OFFLINE)
+    known = parse_architectures(lines)
+    if outcome.code != 0 or not known:
+        raise ToolError("ToolMissing", f"the converter can't list its models:\n{outcome.last_words}")
+    return known
+
+
+def parse_architectures(lines: list[str]) -> frozenset[str]:
+    """Return the names under "TEXT models:"; those under "MMPROJ models:" are no language models."""
+    names: set[str] = set()
+    text = False
+    for line in lines:
+        if line.rstrip().endswith("models:"):
+            text = "TEXT" in line
+        elif text and (match := LISTED.fullmatch(line.rstrip())):
+            names.add(match[1])
+    return frozenset(names)
+
+
+def require_convertible(architecture: str, environment: Mapping[str, str]) -> None:
+    """Refuse an architecture that llama.cpp can't serve, before a byte of weights moves."""
+    known = architectures(environment)
+    if architecture in known:
+        return
+    family = architecture.lower()[:4]
+    near = sorted(name for name in known if name.lower().startswith(family))[:NAMES_SHOWN]
+    similar = f" Similar ones that it knows: {', '.join(near)}" if near else ""
+    raise DataError(
+        "UnsupportedArchitecture",
+        f"{architecture} is not among the {len(known)} architectures that llama.cpp can convert.{similar}",
+    )

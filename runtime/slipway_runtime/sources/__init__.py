@@ -1,0 +1,83 @@
+"""Where models come from: one file a URI scheme, found by being in this folder. For inspection and fetch.
+
+The file's name is the scheme. A source module has ``EXAMPLE`` and ``connect(job) -> Repository``; its heavy
+imports sit inside functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Protocol, cast
+
+from slipway_runtime.errors import RequestError
+from slipway_runtime.job import Job
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a repository at a commit; at most one of the two digests is known.
+
+    Attributes:
+        path: inside the repository, with forward slashes.
+        size: bytes.
+        sha256: of the content, for large files; empty when unknown.
+        git_id: git's blob id (sha1 over a header and the content), for small files; empty when unknown.
+    """
+
+    path: str
+    size: int
+    sha256: str = ""
+    git_id: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A repository at one commit: everything it holds, and its licence id (empty when unknown)."""
+
+    commit: str
+    files: tuple[RemoteFile, ...]
+    license: str = ""
+
+
+class Repository(Protocol):
+    """A connection to one repository. Its methods raise StageErrors only, and OSError for the local disk."""
+
+    def list_files(self, revision: str) -> Listing:
+        """Resolve a branch, tag or commit and list what it holds."""
+
+    def read_range(self, commit: str, file: RemoteFile, start: int, length: int) -> bytes:
+        """Return up to ``length`` bytes of a file, from ``start`` on."""
+
+    def download(self, commit: str, file: RemoteFile, target: Path) -> None:
+        """Bring the file to ``target``, going on behind the bytes that are already there."""
+
+
+class Source(Protocol):
+    """What a module of this folder offers."""
+
+    EXAMPLE: str
+
+    def connect(self, job: Job) -> Repository:
+        """Check the URI and return a connection; no request is made yet."""
+
+
+SCHEMES: tuple[str, ...] = tuple(sorted(module.name for module in iter_modules(__path__)))
+"""The known schemes; the operator reads this, so no source is imported for it."""
+
+
+def load(scheme: str) -> Source:
+    """Return the source of a known scheme."""
+    return cast("Source", import_module(f"{__name__}.{scheme}"))
+
+
+def connect(job: Job) -> Repository:
+    """Return a connection to the repository that the job names; RequestError for an unknown scheme."""
+    uri = job.source or job.require("SLIPWAY_SOURCE")
+    scheme, separator, _ = uri.partition("://")
+    if not separator or scheme not in SCHEMES:
+        known = ", ".join(f"{known}:// ({load(known).EXAMPLE})" for known in SCHEMES)
+        raise RequestError("UnknownScheme", f"no source for {uri!r}; known are: {known}")
+    return load(scheme).connect(job)

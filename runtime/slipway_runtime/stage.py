@@ -1,0 +1,100 @@
+"""Runs one stage: inputs in, result and exit code out, whatever happens inside. Called by ``__main__``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from slipway_runtime import contract, log
+from slipway_runtime.errors import StageError, TerminatedError
+from slipway_runtime.job import Job, read_job
+from slipway_runtime.progress import Progress, format_seconds
+
+STAGE_FUNCTIONS = {
+    "inspect": "slipway_runtime.inspection:inspect",
+    "fetch": "slipway_runtime.fetch:fetch",
+    "convert": "slipway_runtime.methods:convert",
+    "quantize": "slipway_runtime.methods:quantize",
+    "evaluate": "slipway_runtime.evaluate.perplexity:evaluate",
+    "publish": "slipway_runtime.publish:publish",
+    "benchmark": "slipway_runtime.benchmark.load:benchmark",
+}
+"""Where each stage's function lives; imported only when it runs, since each has heavy imports of its own."""
+
+
+def run_stage(stage: str, environment: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> int:
+    """Run a stage and write its result to the termination log.
+
+    Returns:
+        The exit code: 0, one of ``contract.Exit``, or 143 after SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    began = clock()
+    secrets: tuple[str, ...] = ()
+    log.configure(stage, secrets)
+    try:
+        job = read_job(stage, environment, lambda name: Progress(name, sys.stdout, clock))
+        token = job.token()
+        secrets = (token,) if token else ()
+        log.configure(stage, secrets)
+        log.LOGGER.info("%s of %s begins", stage, job.source or job.model_name or "the model")
+        result = {"ok": True, "stage": stage, **_function(stage)(job)}
+        code = int(contract.Exit.OK)
+        log.LOGGER.info("%s done in %s: %s", stage, format_seconds(clock() - began), json.dumps(result))
+    except StageError as error:
+        result, code = failure(stage, error.reason, error.message), int(error.code)
+        log.LOGGER.error("%s failed: %s: %s", stage, error.reason, error.message)
+    except TerminatedError:
+        message = "the pod was asked to stop; the next try goes on from here"
+        result, code = failure(stage, "Terminated", message), contract.TERMINATED
+        log.LOGGER.warning("%s stopped: %s", stage, message)
+    except Exception as error:  # noqa: BLE001 - the last line: every end must leave a result
+        message = f"{type(error).__name__}: {error}. This is a bug: the Job's log has the traceback"
+        result, code = failure(stage, "InternalError", message), int(contract.Exit.INTERNAL)
+        log.LOGGER.exception("%s failed", stage)
+    write_result(
+        Path(environment.get("SLIPWAY_TERMINATION_LOG") or contract.TERMINATION_LOG), result, secrets
+    )
+    return code
+
+
+def failure(stage: str, reason: str, message: str) -> dict[str, Any]:
+    """Return the result of a stage that failed."""
+    return {"ok": False, "stage": stage, "reason": reason, "message": message}
+
+
+def write_result(path: Path, result: dict[str, Any], secrets: tuple[str, ...]) -> None:
+    """Write the result as one line of JSON; a message too long for it loses its middle, never its JSON.
+
+    The kubelet reads the file after the container ended, so a plain write is enough; it can't be renamed,
+    since it is a mount.
+    """
+    text = _encode(result, secrets)
+    message, kept = result.get("message", ""), contract.RESULT_LIMIT
+    while len(text.encode()) > contract.RESULT_LIMIT and kept:
+        kept = kept * 9 // 10  # escapes and UTF-8 make bytes of a character's length anyone's guess
+        half = kept // 2
+        text = _encode({**result, "message": f"{message[:half]} … {message[len(message) - half :]}"}, secrets)
+    path.write_text(text, encoding="utf-8")
+
+
+def _encode(result: dict[str, Any], secrets: tuple[str, ...]) -> str:
+    return log.redact(json.dumps(result, ensure_ascii=False, separators=(",", ":")), secrets)
+
+
+def _function(stage: str) -> Callable[[Job], dict[str, Any]]:
+    module, name = STAGE_FUNCTIONS[stage].split(":")
+    function: Callable[[Job], dict[str, Any]] = getattr(import_module(module), name)
+    return function
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: a second one would break the clean-up
+    raise TerminatedError

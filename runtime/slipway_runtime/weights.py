@@ -1,0 +1,168 @@
+"""Which files of a repository are the model, and whether its safetensors are whole. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from slipway_runtime.contract import MANIFEST
+from slipway_runtime.errors import DataError, NotFoundError
+from slipway_runtime.sources import RemoteFile
+
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
+WEIGHTS = re.compile(r"model[^/]*\.safetensors")
+"""The names that llama.cpp's converter and transformers load; ``consolidated.safetensors`` is a second
+copy."""
+COMPANIONS = re.compile(
+    r"[^/]+\.(json|jinja|txt|tiktoken)|tokenizer[^/]*\.model|(LICENSE|LICENCE|NOTICE)[^/]*"
+)
+"""At the repository's root: configuration, tokenizer, chat template, licence. Never code, never pickle."""
+PICKLE = re.compile(r".*\.(bin|pt|pth|ckpt|pkl)")
+PREFIX_BYTES = 8
+HEADER_LIMIT = 100_000_000
+"""safetensors refuses longer headers, so that a broken length can't eat the memory."""
+FIRST_READ = 100_001
+"""Bytes of the first request: huggingface_hub found 97 % of all headers to be shorter."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself.
+
+    Attributes:
+        parameters: number of weights by dtype, ``{"BF16": 134515008}``.
+        file_bytes: the length that the file must have: prefix, header and data.
+    """
+
+    parameters: dict[str, int]
+    file_bytes: int
+
+
+def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
+    """Return what the fetch stage downloads: safe names, the weights and their companions at the root.
+
+    Raises:
+        NotFoundError: NoConfig, there is no config.json.
+        DataError: PickleOnly or NoWeights, or UnsafePath for a name that leads out of the folder.
+    """
+    known = {file.path: file for file in files}
+    for path in known:
+        require_safe(path)
+    if CONFIG not in known:
+        raise NotFoundError(
+            "NoConfig", "the repository has no config.json: it is no model in Hugging Face's layout"
+        )
+    weights = [file for path, file in known.items() if WEIGHTS.fullmatch(path)]
+    if not weights:
+        raise _no_weights(known)
+    companions = (file for path, file in known.items() if COMPANIONS.fullmatch(path) and path != MANIFEST)
+    return [*weights, *companions]
+
+
+def _no_weights(known: dict[str, RemoteFile]) -> DataError:
+    pickles = sorted(path for path in known if PICKLE.fullmatch(path))
+    if pickles:
+        return DataError(
+            "PickleOnly",
+            f"the weights are pickle files ({', '.join(pickles[:3])}), which can run code when "
+            "they are loaded. Choose a revision or a repository with model*.safetensors, "
+            "or convert it once in a sandbox",
+        )
+    hint = " It has GGUF files: choose the repository that they were made from" if _has_gguf(known) else ""
+    return DataError("NoWeights", f"the repository has no model*.safetensors.{hint}")
+
+
+def _has_gguf(known: dict[str, RemoteFile]) -> bool:
+    return any(path.endswith(".gguf") for path in known)
+
+
+def is_weights(path: str) -> bool:
+    """Whether a selected file holds weights."""
+    return WEIGHTS.fullmatch(path) is not None
+
+
+def require_safe(path: str) -> None:
+    """Refuse names that are absolute or climb: a repository must not write outside its folder."""
+    pure = PurePosixPath(path.replace("\\", "/"))
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\0" in path or ":" in pure.parts[0]:
+        raise DataError(
+            "UnsafePath", f"the repository has a file named {path!r}, which leads out of its folder"
+        )
+
+
+def check_index(index: dict[str, Any], selected: Iterable[RemoteFile]) -> None:
+    """Refuse an index that names shards which the repository lacks."""
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise DataError("BrokenWeights", f"{INDEX} has no weight_map")
+    missing = {str(shard) for shard in weight_map.values()} - {file.path for file in selected}
+    if missing:
+        names = ", ".join(sorted(missing)[:3])
+        raise DataError(
+            "BrokenWeights", f"{INDEX} names {len(missing)} files that the repository lacks: {names}"
+        )
+
+
+def read_header(path: str, size: int, read: Callable[[int, int], bytes]) -> Header:
+    """Return the header of a safetensors file of ``size`` bytes; ``read(start, length)`` gives its bytes.
+
+    The format: eight bytes little-endian N, N bytes of JSON, then the tensors' data; offsets count from
+    there.
+
+    Raises:
+        DataError: BrokenWeights when it can't be read, TruncatedWeights when the file is shorter than it
+        says.
+    """
+    start = read(0, min(size, FIRST_READ))
+    if len(start) < PREFIX_BYTES:
+        raise DataError("TruncatedWeights", f"{path} has {size} bytes: too short for a safetensors file")
+    length = int.from_bytes(start[:PREFIX_BYTES], "little")
+    if length > HEADER_LIMIT:
+        raise DataError(
+            "BrokenWeights", f"{path} is no safetensors file: its header would have {length} bytes"
+        )
+    if PREFIX_BYTES + length > size:
+        raise _truncated(path, PREFIX_BYTES + length, size)
+    text = start[PREFIX_BYTES : PREFIX_BYTES + length]
+    if len(text) < length:
+        text += read(PREFIX_BYTES + len(text), length - len(text))
+    header = parse_header(path, text)
+    if header.file_bytes > size:
+        raise _truncated(path, header.file_bytes, size)
+    if header.file_bytes < size:
+        raise DataError(
+            "BrokenWeights", f"{path} has {size - header.file_bytes} bytes more than its header accounts for"
+        )
+    return header
+
+
+def parse_header(path: str, text: bytes) -> Header:
+    """Return what the JSON of a safetensors header says; DataError BrokenWeights when it makes no sense."""
+    parameters: dict[str, int] = {}
+    data_bytes = 0
+    try:
+        for name, tensor in json.loads(text).items():
+            if name == "__metadata__":
+                continue
+            dtype = str(tensor["dtype"])
+            parameters[dtype] = parameters.get(dtype, 0) + math.prod(tensor["shape"])
+            data_bytes = max(data_bytes, int(tensor["data_offsets"][1]))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise DataError(
+            "BrokenWeights", f"the safetensors header of {path} is unreadable: {type(error).__name__} {error}"
+        ) from error
+    return Header(parameters, PREFIX_BYTES + len(text) + data_bytes)
+
+
+def _truncated(path: str, declared: int, size: int) -> DataError:
+    return DataError(
+        "TruncatedWeights",
+        f"{path} has {size} bytes but its own header accounts for {declared}: the upload of this revision is "
+        "incomplete. Choose another revision, or ask its owner to upload it again",
+    )
