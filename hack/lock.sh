@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Renews every locked set of packages, each with the arguments that it needs; run by `make lock`.
+# Versions that still fit stay: `make lock UPGRADE=--upgrade` takes the newest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=hack/pip-settings.sh
+source hack/pip-settings.sh
+pip_settings_for_uv .venv/bin/python
+
+compile() {
+  printf 'lock: %s\n' "$1"
+  .venv/bin/uv pip compile -q --generate-hashes --no-emit-index-url --no-header ${UPGRADE:-} "$@"
+}
+
+# Development: the oldest Python that we run on, any machine's.
+compile requirements/dev.in --python-version 3.11 -o requirements/dev.txt
+# The images have Debian's Python, on amd64 and arm64.
+image=(--universal --python-version 3.14)
+compile requirements/operator.in "${image[@]}" -o requirements/operator.txt
+compile requirements/operator.wheel.in "${image[@]}" -o requirements/operator.wheel.txt
+compile requirements/runtime.in --override requirements/runtime.overrides "${image[@]}" -o requirements/runtime.txt
+compile hack/cluster/tools/go.in --universal --python-version 3.11 --no-annotate -o hack/cluster/tools/go.txt
