@@ -1,0 +1,118 @@
+"""The API server takes the CRDs, judges objects as Python does, and explains every field."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Api
+from tests.support.spec_cases import RIGHT, WRONG, Case
+
+pytestmark = pytest.mark.api
+
+
+def artifact(**spec: Any) -> dict[str, Any]:
+    """A ModelArtifact of a source."""
+    source = {
+        "source": {"uri": "hf://a/b", "commit": "c" * 40},
+        "recipe": {"method": "source"},
+        "expectedBytes": 1,
+    }
+    return {
+        "apiVersion": "slipway.dev/v1alpha1",
+        "kind": "ModelArtifact",
+        "metadata": {"name": "b-source-0123456789"},
+        "spec": source | spec,
+    }
+
+
+@pytest.mark.parametrize("case", RIGHT, ids=lambda case: case.id)
+def test_right_is_admitted(api: Api, case: Case) -> None:
+    assert api.kubectl("create", "--dry-run=server", "-f", "-", stdin=case.obj).stderr == ""
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.id)
+def test_wrong_is_refused_at_the_field_that_python_names(api: Api, case: Case) -> None:
+    done = api.kubectl("create", "--dry-run=server", "-f", "-", stdin=case.obj)
+    assert done.returncode != 0
+    assert case.path in done.stderr
+
+
+def test_unknown_field_is_refused(api: Api) -> None:
+    done = api.kubectl("create", "--dry-run=server", "-f", "-", stdin=Case("", {"optimise": {}}).obj)
+    assert 'unknown field "spec.optimise"' in done.stderr
+
+
+def test_artifact_never_changes(api: Api) -> None:
+    api.must("create", "-f", "-", stdin=artifact())
+    try:
+        done = api.kubectl(
+            "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=artifact(expectedBytes=2)
+        )
+        assert "a ModelArtifact never changes" in done.stderr
+        api.must("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=artifact())
+    finally:
+        api.must("delete", "mart", "b-source-0123456789")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"recipe": {"method": "gguf", "level": "F16"}},
+        {"recipe": {"method": "gguf"}, "parent": "x"},
+        {"recipe": {"method": "source", "level": "F16"}},
+        {"parent": "x"},
+    ],
+)
+def test_artifact_without_sense_is_refused(api: Api, spec: dict[str, Any]) -> None:
+    assert api.kubectl("create", "--dry-run=server", "-f", "-", stdin=artifact(**spec)).returncode != 0
+
+
+def test_scale_status_and_columns(api: Api) -> None:
+    api.must("create", "-f", "-", stdin=Case("", {}, name="scaled").obj)
+    try:
+        api.must("scale", "mdl/scaled", "--replicas=3")
+        assert api.must("get", "mdl", "scaled", "-o", "jsonpath={.spec.replicas}") == "3"
+        condition = {"type": "Ready", "status": "False", "reason": "Building", "message": "m"}
+        status = {
+            "replicas": 2,
+            "readyReplicas": 1,
+            "selector": "slipway.dev/model=scaled",
+            "progress": "Quantizing 43%",
+            "conditions": [
+                condition | {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 2}
+            ],
+        }
+        patch = json.dumps({"status": status})
+        api.must("patch", "mdl", "scaled", "--subresource=status", "--type=merge", "-p", patch)
+        scale = json.loads(api.must("get", "--raw", f"{MODELS}/scaled/scale"))
+        assert scale["status"] == {"replicas": 2, "selector": "slipway.dev/model=scaled"}
+        head, row = api.must("get", "mdl", "scaled").splitlines()
+        assert head.split() == COLUMNS
+        assert row.split()[:6] == ["scaled", "False", "Building", "Quantizing", "43%", "1"]
+        assert "modeldeployment.slipway.dev/scaled" in api.must("get", "slipway", "-o", "name")
+    finally:
+        api.must("delete", "mdl", "scaled")
+
+
+MODELS = "/apis/slipway.dev/v1alpha1/namespaces/default/modeldeployments"
+COLUMNS = ["NAME", "READY", "REASON", "PROGRESS", "ENGINE", "FORMAT", "REPLICAS", "CHECKLIST", "URL", "AGE"]
+
+
+def test_default_of_replicas_serves_the_scale_subresource(api: Api) -> None:
+    api.must("create", "-f", "-", stdin=Case("", {}, name="plain").obj)
+    try:
+        assert json.loads(api.must("get", "--raw", f"{MODELS}/plain/scale"))["spec"] == {"replicas": 1}
+        spec = json.loads(api.must("get", "mdl", "plain", "-o", "json"))["spec"]
+        assert spec == {"model": {"source": "hf://acme/model"}, "replicas": 1}
+    finally:
+        api.must("delete", "mdl", "plain")
+
+
+def test_explain_teaches(api: Api) -> None:
+    text = " ".join(api.must("explain", "mdl.spec.optimize").split())
+    assert "Q4_K_M (3-5%, the default)" in text
+    assert "maxQualityLoss <string> Gate: the largest relative increase in perplexity" in text
+    assert "enum: throughput, latency, cost, quality" in text

@@ -1,0 +1,232 @@
+"""What needs another machine than the test machine; docs/unverified.md says which, and how to run each."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hack.cluster import host, layout
+from tests.cluster.conftest import ROOT, SMOLLM2, Cluster, drop_namespace, make_namespace
+from tests.support.helm import helm, render
+
+pytestmark = pytest.mark.timeout(3600)
+CALL = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + '/health', timeout=10)"
+ROLES = ("operator", "runtime", "llamacpp")
+OPENSHIFT_FIRST_UID = 1_000_000_000
+ENGINE = "app.kubernetes.io/component=engine"
+
+
+def runtime_image() -> str:
+    """Image of the Jobs, which has Python, as the operator was told it."""
+    operator = Cluster("slipway-system").get("deployment", "slipway")
+    env = operator["spec"]["template"]["spec"]["containers"][0]["env"]
+    return next(str(one["value"]) for one in env if one["name"] == "SLIPWAY_IMAGE_RUNTIME")
+
+
+def caller(image: str, url: str) -> dict[str, Any]:
+    """A restricted pod that calls once and ends."""
+    container = {
+        "name": "caller",
+        "image": image,
+        "command": ["python3", "-c", CALL, url],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "caller"}, "spec": spec}
+
+
+def phase_after_call(cluster: Cluster, url: str) -> str:
+    """Call the URL from a pod of that namespace; ``Succeeded`` when there was an answer, else ``Failed``."""
+    cluster.apply(caller(runtime_image(), url))
+
+    def ended() -> str:
+        phase = cluster.get("pod", "caller").get("status", {}).get("phase", "")
+        return phase if phase in {"Succeeded", "Failed"} else ""
+
+    return str(cluster.wait("the caller", ended))
+
+
+def ask(cluster: Cluster, name: str) -> str:
+    """One completion through the API server's proxy: this machine need not reach the Service."""
+    body = json.dumps({"model": name, "prompt": "The capital of France is", "max_tokens": 4})
+    path = f"/api/v1/namespaces/{cluster.namespace}/services/{name}:http/proxy/v1/completions"
+    answer = json.loads(cluster.kubectl("create", "--raw", path, "-f", "-", stdin=body, namespaced=False))
+    return str(answer["choices"][0]["text"])
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("NetworkPolicy enforcement")
+def test_only_named_callers_get_through(cluster: Cluster) -> None:
+    cluster.model("smollm2")
+    url = cluster.wait_ready("smollm2")["status"]["url"].removesuffix("/v1")
+    stranger = make_namespace("stranger")
+    try:
+        assert phase_after_call(cluster, url) == "Succeeded"
+        assert phase_after_call(stranger, url) == "Failed"
+    finally:
+        drop_namespace(stranger)
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("arm64 nodes")
+def test_an_arm64_node_serves(cluster: Cluster) -> None:
+    cluster.model("smollm2", engine={"podOverrides": {"nodeSelector": {"kubernetes.io/arch": "arm64"}}})
+    cluster.wait_ready("smollm2")
+    (pod,) = cluster.list("pods", ENGINE)
+    node = cluster.get("node", pod["spec"]["nodeName"])
+    assert node["status"]["nodeInfo"]["architecture"] == "arm64"
+    assert ask(cluster, "smollm2")
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("Several real nodes")
+def test_two_replicas_spread_and_a_drain_keeps_answering(cluster: Cluster) -> None:
+    cluster.model("smollm2", replicas=2)
+    cluster.wait_ready("smollm2")
+    cluster.wait("two replicas", lambda: cluster.mdl("smollm2")["status"].get("readyReplicas") == 2)
+    nodes = {pod["spec"]["nodeName"] for pod in cluster.list("pods", ENGINE)}
+    assert len(nodes) == 2
+    node = min(nodes)
+    drain = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", f"--pod-selector={ENGINE}"]
+    command = [str(ROOT / ".venv/bin/kubectl"), "--kubeconfig", str(ROOT / ".cluster/kubeconfig"), *drain]
+    try:
+        with subprocess.Popen(command) as running:
+            while running.poll() is None:
+                assert ask(cluster, "smollm2")
+        assert running.returncode == 0
+    finally:
+        cluster.kubectl("uncordon", node, namespaced=False)
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("GPU nodes")
+def test_a_gpu_node_is_planned_honestly(cluster: Cluster) -> None:
+    nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json", namespaced=False))["items"]
+    assert any(re.search(r"/gpu$", key) for node in nodes for key in node["status"]["allocatable"])
+    cluster.model("smollm2")
+    plan = cluster.wait_ready("smollm2")["status"]["plan"]
+    assert plan["engine"] == "llamacpp"
+    assert any("GPU" in one["reason"] for one in plan["rejected"])
+
+
+def run_stage(stage: str, folder: Path, **env: str) -> dict[str, Any]:
+    """Run a stage of the runtime on this machine; its result."""
+    log = folder / f"{stage}.json"
+    inputs = {"SLIPWAY_SOURCE": SMOLLM2, "SLIPWAY_STORE": str(folder), "SLIPWAY_TERMINATION_LOG": str(log)}
+    command = [sys.executable, "-m", "slipway_runtime", stage]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "runtime"), **inputs, **env}
+    subprocess.run(command, env=environment, check=True, timeout=1800)
+    return dict(json.loads(log.read_text()))
+
+
+@pytest.mark.unverified("The public hub")
+def test_inspect_and_fetch_from_the_public_hub(tmp_path: Path) -> None:
+    found = run_stage("inspect", tmp_path, SLIPWAY_REVISION="main")
+    assert re.fullmatch(r"[0-9a-f]{40}", found["commit"])
+    assert found["facts"]["architecture"] == "LlamaForCausalLM"
+    expected = str(found["facts"]["downloadBytes"])
+    fetched = run_stage("fetch", tmp_path, SLIPWAY_REVISION=found["commit"], SLIPWAY_EXPECTED_BYTES=expected)
+    assert fetched["sizeBytes"] > 100_000_000
+    assert list((tmp_path / "published").glob("*.safetensors"))
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("OpenShift's random user")
+def test_pods_run_as_the_user_that_openshift_picks(cluster: Cluster) -> None:
+    cluster.model("smollm2")
+    cluster.wait_ready("smollm2")
+    (pod,) = cluster.list("pods", ENGINE)
+    users = {one["securityContext"].get("runAsUser", 0) for one in pod["spec"]["containers"]}
+    assert min(users) >= OPENSHIFT_FIRST_UID
+    assert ask(cluster, "smollm2")
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("A cluster of your own")
+def test_the_demo_runs_on_a_context_of_yours() -> None:
+    context = os.environ.get("SLIPWAY_VERIFY_CONTEXT", "kind-kind")
+    subprocess.run(["make", "demo", f"CONTEXT={context}"], cwd=ROOT, check=True, timeout=3600)
+
+
+def build_and_try(role: str, *options: str) -> str:
+    """Build an image with Docker and run it as a random user without a writable root; its architecture."""
+    tag = f"slipway-verify/{role}:{'-'.join(options) or 'here'}".replace("--platform-linux/", "")
+    subprocess.run(["docker", "build", *options, "--target", role, "-t", tag, "."], cwd=ROOT, check=True)
+    restricted = ["--rm", "--read-only", "--tmpfs", "/tmp", "--user", "1000660000:0", "--cap-drop", "ALL"]  # noqa: S108
+    subprocess.run(["docker", "run", *restricted, *options, tag, "--help"], check=True, timeout=600)
+    inspect = ["docker", "image", "inspect", "--format", "{{.Architecture}}", tag]
+    return subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.unverified("Images on the public base")
+@pytest.mark.parametrize("role", ROLES)
+def test_docker_builds_the_images_on_the_public_base(role: str) -> None:
+    assert build_and_try(role) in {"amd64", "arm64"}
+
+
+@pytest.mark.unverified("arm64 images")
+@pytest.mark.parametrize("role", ROLES)
+def test_docker_builds_the_images_for_arm64(role: str) -> None:
+    assert build_and_try(role, "--platform", "linux/arm64") == "arm64"
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("IPv6")
+def test_a_cluster_with_ipv6_addresses_serves(cluster: Cluster) -> None:
+    cluster.model("smollm2")
+    url = cluster.wait_ready("smollm2")["status"]["url"].removesuffix("/v1")
+    assert ":" in cluster.get("service", "smollm2")["spec"]["clusterIP"]
+    assert phase_after_call(cluster, url) == "Succeeded"
+    assert cluster.wait("the benchmark", lambda: cluster.mdl("smollm2")["status"].get("benchmark"))
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("Kubernetes 1.32 to 1.35")
+def test_an_older_kubernetes_serves(cluster: Cluster) -> None:
+    version = json.loads(cluster.kubectl("get", "--raw", "/version", namespaced=False))
+    assert 32 <= int(re.sub(r"\D", "", version["minor"])) <= 35
+    cluster.model("smollm2", autoscaling={"maxReplicas": 2})
+    cluster.wait_ready("smollm2")
+    assert ask(cluster, "smollm2")
+    cluster.kubectl("delete", "mdl", "smollm2")
+    cluster.wait("everything collected", lambda: not cluster.list("mart,jobs,deploy,pvc"))
+
+
+@pytest.mark.unverified("Helm 3")
+def test_helm_3_renders_what_helm_4_renders() -> None:
+    assert helm("version", "--short").stdout.startswith("v3.")
+    objects = [obj for obj in render() if obj["kind"] != "CustomResourceDefinition"]
+    text = yaml.safe_dump_all(objects, sort_keys=False, width=110)
+    assert text == (ROOT / "tests/golden/chart/cases/default.expected.yaml").read_text("utf-8")
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("A real reboot")
+def test_the_demo_answers_again_after_a_reboot() -> None:
+    owner = json.loads(layout.OWNER.read_text())
+    assert owner["boot"] != host.boot_id(), "reboot the machine, and start nothing before this test"
+    subprocess.run([sys.executable, str(ROOT / "hack/cluster/cluster.py"), "up"], check=True, timeout=600)
+    demo = Cluster("slipway-demo")
+    demo.wait("the model's pod", lambda: demo.get("deploy", "smollm2")["status"].get("readyReplicas"))
+    assert ask(demo, "smollm2")
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("cgroup version 2")
+def test_limits_are_in_force_with_cgroup_version_2(cluster: Cluster) -> None:
+    assert host.cgroup_version() == 2
+    cluster.model("smollm2")
+    cluster.wait_ready("smollm2")
+    (pod,) = cluster.list("pods", ENGINE)
+    uid = pod["metadata"]["uid"].replace("-", "[-_]")
+    (limit,) = Path("/sys/fs/cgroup", layout.CGROUP).rglob(f"*pod{uid}*/memory.max")
+    assert int(limit.read_text()) > 100_000_000

@@ -1,0 +1,123 @@
+"""Specs with one mistake each, and right ones: the API server and Python must judge them alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+SOURCE = "hf://acme/model"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One object.
+
+    Attributes:
+        path: field of the one mistake, as the API server and as ``problems`` name it; empty when it is right.
+        name: metadata.name.
+    """
+
+    id: str
+    spec: dict[str, Any]
+    path: str = ""
+    name: str = "model"
+    model: dict[str, Any] = field(default_factory=lambda: {"source": SOURCE})
+
+    @property
+    def obj(self) -> dict[str, Any]:
+        """The ModelDeployment."""
+        return {
+            "apiVersion": "slipway.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": self.name},
+            "spec": {"model": self.model, **self.spec},
+        }
+
+
+def engine(**fields: Any) -> dict[str, Any]:
+    """A spec with an engine."""
+    return {"engine": fields}
+
+
+def optimize(**fields: Any) -> dict[str, Any]:
+    """A spec with an optimize."""
+    return {"optimize": fields}
+
+
+RIGHT = [
+    Case("only a source", {}),
+    Case("longest name", {}, name="a" * 40),
+    Case("numbers without quotes", engine(resources={"cpu": 2, "memory": "3Gi"})),
+    Case("f16 without method", optimize(method="none", level="F16")),
+    Case("level with gate", optimize(level="Q4_K_M", maxQualityLoss="10%")),
+    Case("zero replicas", {"replicas": 0}),
+    Case("scaling to one", {"autoscaling": {"maxReplicas": 1}}),
+    Case("scaling range", {"autoscaling": {"minReplicas": 2, "maxReplicas": 2}}),
+    Case("nobody may call", {"access": {"allowFrom": []}}),
+    Case(
+        "generation", engine(generation={"temperature": "0", "topP": "1.0", "topK": 0, "systemPrompt": "x"})
+    ),
+    Case("own label", engine(podOverrides={"labels": {"acme.example/team": "a"}})),
+    Case(
+        "toleration", engine(podOverrides={"tolerations": [{"operator": "Exists", "tolerationSeconds": 3}]})
+    ),
+    Case("flag", engine(args={"flash-attn": ""})),
+    Case("pinned image", engine(image="docker.io/acme/server@sha256:" + "0" * 64)),
+]
+
+WRONG = [
+    Case("no source", {}, "spec.model.source", model={}),
+    Case("source without scheme", {}, "spec.model.source", model={"source": "acme/model"}),
+    Case("source without organisation", {}, "spec.model.source", model={"source": "hf://model"}),
+    Case("revision in the source", {}, "spec.model.source", model={"source": "hf://acme/model@main"}),
+    Case("empty revision", {}, "spec.model.revision", model={"source": SOURCE, "revision": ""}),
+    Case(
+        "secret of another namespace",
+        {},
+        "spec.model.secretRef.name",
+        model={"source": SOURCE, "secretRef": {"name": "other/token"}},
+    ),
+    Case("name with a dot", {}, "metadata.name", name="qwen2.5"),
+    Case("name with a digit first", {}, "metadata.name", name="7b"),
+    Case("name too long", {}, "metadata.name", name="a" * 41),
+    Case("unknown goal", optimize(goal="speed"), "spec.optimize.goal"),
+    Case("unknown method", optimize(method="awq2"), "spec.optimize.method"),
+    Case("level without method", optimize(method="none", level="Q8_0"), "spec.optimize.level"),
+    Case("gate on method none", optimize(method="none", maxQualityLoss="1%"), "spec.optimize.maxQualityLoss"),
+    Case("gate on F16", optimize(level="F16", maxQualityLoss="1%"), "spec.optimize.maxQualityLoss"),
+    Case("gate as a number", optimize(maxQualityLoss=10), "spec.optimize.maxQualityLoss"),
+    Case("gate without percent", optimize(maxQualityLoss="0.1"), "spec.optimize.maxQualityLoss"),
+    Case("too many replicas", {"replicas": 1001}, "spec.replicas"),
+    Case("negative replicas", {"replicas": -1}, "spec.replicas"),
+    Case("replicas in quotes", {"replicas": "2"}, "spec.replicas"),
+    Case(
+        "min above max", {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}, "spec.autoscaling.minReplicas"
+    ),
+    Case("no max", {"autoscaling": {"minReplicas": 3}}, "spec.autoscaling.maxReplicas"),
+    Case("engine name", engine(name="vLLM"), "spec.engine.name"),
+    Case("image with a blank", engine(image="a b"), "spec.engine.image"),
+    Case("short context", engine(contextLength=1), "spec.engine.contextLength"),
+    Case("memory in GB", engine(resources={"memory": "8GB"}), "spec.engine.resources.memory"),
+    Case("cpu as a fraction", engine(resources={"cpu": 0.5}), "spec.engine.resources.cpu"),
+    Case("hot", engine(generation={"temperature": "5.1"}), "spec.engine.generation.temperature"),
+    Case(
+        "temperature as a number",
+        engine(generation={"temperature": 0.7}),
+        "spec.engine.generation.temperature",
+    ),
+    Case("no probability", engine(generation={"topP": "1.01"}), "spec.engine.generation.topP"),
+    Case("argument as a number", engine(args={"threads": 4}), "spec.engine.args.threads"),
+    Case(
+        "label of ours",
+        engine(podOverrides={"labels": {"slipway.dev/model": "a"}}),
+        "spec.engine.podOverrides.labels",
+    ),
+    Case("size of the store", {"store": {"size": "big"}}, "spec.store.size"),
+    Case("profile", {"checklist": {"profile": "prod"}}, "spec.checklist.profile"),
+    Case("suspend in quotes", {"suspend": "yes"}, "spec.suspend"),
+    Case(
+        "caller's namespace",
+        {"access": {"allowFrom": [{"namespace": "a"}, {"namespace": ""}]}},
+        "spec.access.allowFrom[1].namespace",
+    ),
+]

@@ -1,0 +1,160 @@
+"""Jobs: what each stage is given, and what it is kept from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.manifests.job_sizes import stage_size
+from slipway.manifests.jobs import (
+    Placement,
+    StageInputs,
+    build_benchmark_job,
+    build_inspect_job,
+    build_stage_job,
+    job_name,
+    placement,
+    stages,
+)
+from slipway.manifests.owner import Owner
+from slipway.plan.decision import Plan
+from slipway.plan.quantities import quantity
+from slipway.settings import Settings
+from slipway_runtime.contract import PERMANENT, STAGES
+from tests.support.planning import COMMIT, artifact, spec
+
+SITE = Settings(
+    hub_endpoint="https://hub.example.com",
+    job_env=(("HTTPS_PROXY", "http://proxy:3128"),),
+    ca_config_map="site-ca",
+    job_deadline_seconds=7200,
+)
+
+
+def pod(job: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = job["spec"]["template"]["spec"]
+    return found
+
+
+def env(job: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["value"] for one in pod(job)["containers"][0]["env"]}
+
+
+def mounts(job: dict[str, Any]) -> dict[str, bool]:
+    return {one["mountPath"]: one.get("readOnly", False) for one in pod(job)["containers"][0]["volumeMounts"]}
+
+
+def test_stages_of_each_kind() -> None:
+    assert stages(artifact("source", None)) == ("fetch",)
+    assert stages(artifact("gguf", "F16")) == ("convert", "evaluate", "publish")
+    assert stages(artifact("gguf", "Q8_0")) == ("quantize", "evaluate", "publish")
+
+
+def test_inspect(owner: Owner) -> None:
+    wish = spec(model={"source": "hf://acme/model", "revision": "v1", "secretRef": {"name": "token"}})
+    job = build_inspect_job(owner, wish, SITE, 2, "0123456789")
+    assert job["metadata"]["name"] == "chat-012345-inspect-2"
+    assert job["metadata"]["labels"]["slipway.dev/spec-hash"] == "0123456789"
+    assert job["spec"]["template"]["metadata"]["labels"]["slipway.dev/stage"] == "inspect"
+    assert env(job)["SLIPWAY_SOURCE"] == "hf://acme/model"
+    assert env(job)["SLIPWAY_REVISION"] == "v1"
+    assert env(job)["HF_ENDPOINT"] == "https://hub.example.com"
+    assert env(job)["HTTPS_PROXY"] == "http://proxy:3128"
+    assert env(job)["SSL_CERT_FILE"] == env(job)["REQUESTS_CA_BUNDLE"] == "/etc/slipway-ca/ca.crt"
+    assert mounts(job) == {"/tmp": False, "/credentials": True, "/etc/slipway-ca": True}  # noqa: S108
+    assert env(build_inspect_job(owner, spec(), Settings(), 1, "a" * 10))["SLIPWAY_REVISION"] == "main"
+    assert "HF_ENDPOINT" not in env(build_inspect_job(owner, spec(), Settings(), 1, "a" * 10))
+
+
+def test_fetch_writes_its_own_store(artifact_owner: Owner) -> None:
+    raw = artifact("source", None, 270_000_000)
+    job = build_stage_job(artifact_owner, raw, "fetch", 1, StageInputs(secret="token"), SITE)  # noqa: S106
+    assert job["metadata"]["name"] == f"{artifact_owner.name}-fetch-1"
+    assert env(job)["SLIPWAY_REVISION"] == COMMIT
+    assert env(job)["SLIPWAY_EXPECTED_BYTES"] == "270000000"
+    assert "SLIPWAY_LEVEL" not in env(job)
+    assert mounts(job)["/store"] is False
+    secret = next(one["secret"] for one in pod(job)["volumes"] if one["name"] == "credentials")
+    assert secret["items"] == [{"key": "token", "path": "token"}]
+    claim = next(one for one in pod(job)["volumes"] if one["name"] == "store")
+    assert claim["persistentVolumeClaim"] == {"claimName": artifact_owner.name}
+
+
+@pytest.mark.parametrize("stage", ["quantize", "evaluate", "publish"])
+def test_later_stages_see_no_hub_and_no_credential(artifact_owner: Owner, stage: str) -> None:
+    inputs = StageInputs(secret="token", parent_claim="parent", base_perplexity="13.82")  # noqa: S106
+    job = build_stage_job(artifact_owner, artifact(), stage, 1, inputs, SITE)
+    assert mounts(job) == {"/tmp": False, "/store": False, "/parent": True}  # noqa: S108
+    assert not {"HF_ENDPOINT", "HTTPS_PROXY", "SSL_CERT_FILE"} & set(env(job))
+    assert env(job)["SLIPWAY_METHOD"] == "gguf"
+    assert env(job)["SLIPWAY_LEVEL"] == "Q4_K_M"
+    assert ("SLIPWAY_BASE_PERPLEXITY" in env(job)) is (stage == "evaluate")
+
+
+def test_benchmark_asks_the_service(owner: Owner, plan: Plan) -> None:
+    job = build_benchmark_job(owner, spec(), plan, "source-claim", SITE, 1, "chat-0123456789")
+    assert job["metadata"]["name"] == "chat-0123456789-benchmark-1"
+    assert job["metadata"]["labels"]["slipway.dev/revision"] == "chat-0123456789"
+    assert env(job)["SLIPWAY_ENDPOINT"] == "http://chat.team.svc.cluster.local:8080"
+    assert env(job)["SLIPWAY_CONCURRENCIES"] == "1,4"
+    assert mounts(job) == {"/tmp": False, "/parent": True}  # noqa: S108
+    assert "HTTPS_PROXY" not in env(job)
+
+
+def test_failures_are_the_operators_to_judge(artifact_owner: Owner) -> None:
+    job = build_stage_job(artifact_owner, artifact("source", None), "fetch", 1, StageInputs(), SITE)
+    body = job["spec"]
+    assert body["backoffLimit"] == 0
+    assert pod(job)["restartPolicy"] == "Never"
+    actions = {rule["action"]: rule for rule in body["podFailurePolicy"]["rules"]}
+    assert actions["Ignore"]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    assert actions["FailJob"]["onExitCodes"]["values"] == sorted(PERMANENT)
+    assert actions["FailJob"]["onExitCodes"]["containerName"] == pod(job)["containers"][0]["name"]
+    assert pod(job)["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_placement_goes_into_the_pod(artifact_owner: Owner, plan: Plan) -> None:
+    overrides = {"nodeSelector": {"pool": "models"}, "tolerations": [{"key": "a", "operator": "Exists"}]}
+    where = placement(spec(engine={"podOverrides": overrides}), plan)
+    job = build_stage_job(
+        artifact_owner, artifact("source", None), "fetch", 1, StageInputs(placement=where), SITE
+    )
+    assert pod(job)["nodeSelector"] == {"pool": "models"}
+    assert pod(job)["tolerations"] == [{"key": "a", "operator": "Exists"}]
+    bare = build_stage_job(artifact_owner, artifact("source", None), "fetch", 1, StageInputs(), SITE)
+    assert not {"nodeSelector", "tolerations"} & set(pod(bare))
+    assert placement(spec(), None) == Placement()
+
+
+def test_dollars_are_not_expanded(owner: Owner) -> None:
+    wish = spec(model={"source": "hf://acme/model", "revision": "$(HOME)"})
+    assert env(build_inspect_job(owner, wish, Settings(), 1, "a" * 10))["SLIPWAY_REVISION"] == "$$(HOME)"
+
+
+@given(st.sampled_from(STAGES), st.integers(0, 10**12))
+def test_sizes_are_bounded_and_grow(stage: str, size: int) -> None:
+    found, larger = stage_size(stage, size, 21_600), stage_size(stage, 2 * size, 21_600)
+    assert 0 < found.memory <= found.memory_limit
+    assert found.memory <= larger.memory
+    assert found.deadline_seconds <= larger.deadline_seconds <= 21_600
+    assert found.cpu_millis <= 250
+    assert quantity(found.resources()["limits"]["memory"]) == found.memory_limit
+
+
+def test_jobs_of_the_demo_fit_beside_two_replicas() -> None:
+    for stage in STAGES:
+        found = stage_size(stage, 270_000_000, 21_600)
+        assert found.memory <= 1024**3
+    assert stage_size("evaluate", 270_000_000, 21_600).memory_limit > 270_000_000
+    assert stage_size("evaluate", 140 * 10**9, 21_600).memory < 16 * 1024**3
+
+
+@given(st.from_regex(r"\A[a-z][a-z0-9-]{0,90}[a-z0-9]\Z"), st.sampled_from(STAGES), st.integers(1, 9999))
+def test_job_names_are_short_and_apart(subject: str, stage: str, attempt: int) -> None:
+    name = job_name(subject, stage, attempt)
+    assert len(name) <= 63
+    assert name.endswith(f"-{stage}-{attempt}")
+    assert job_name(subject + "x", stage, attempt) != name

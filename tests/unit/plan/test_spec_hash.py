@@ -1,0 +1,57 @@
+"""What makes a new revision, and what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.plan.bands import BANDS
+from slipway.plan.spec_hash import planning_hash
+from tests.support.planning import spec
+
+SAME: list[dict[str, Any]] = [
+    {"replicas": 3},
+    {"suspend": True},
+    {"engine": {}},
+    {"optimize": {}},
+    {"optimize": {"maxQualityLoss": "5%"}},
+    {"engine": {"args": {"seed": "7"}}},
+    {"engine": {"generation": {"temperature": "0"}}},
+    {"engine": {"podOverrides": {"labels": {"a": "b"}, "annotations": {"a": "b"}}}},
+    {"access": {"allowFrom": []}},
+    {"autoscaling": {"maxReplicas": 3}},
+    {"checklist": {"profile": "chat"}},
+]
+OTHER: list[dict[str, Any]] = [
+    {"model": {"source": "hf://acme/other"}},
+    {"model": {"source": "hf://acme/model", "revision": "v2"}},
+    {"model": {"source": "hf://acme/model", "secretRef": {"name": "token"}}},
+    {"optimize": {"goal": "quality"}},
+    {"optimize": {"level": "Q8_0"}},
+    {"optimize": {"method": "none"}},
+    {"engine": {"name": "llamacpp"}},
+    {"engine": {"image": "acme/llama:1"}},
+    {"engine": {"contextLength": 2048}},
+    {"engine": {"concurrency": 2}},
+    {"engine": {"resources": {"memory": "4Gi"}}},
+    {"engine": {"podOverrides": {"nodeSelector": {"a": "b"}}}},
+    {"engine": {"podOverrides": {"tolerations": [{"operator": "Exists"}]}}},
+    {"store": {"size": "20Gi"}},
+]
+
+
+@pytest.mark.parametrize("fields", SAME, ids=str)
+def test_same(fields: dict[str, Any]) -> None:
+    assert planning_hash(spec(**fields)) == planning_hash(spec())
+
+
+def test_other() -> None:
+    hashes = [planning_hash(spec()), *(planning_hash(spec(**fields)) for fields in OTHER)]
+    assert len(set(hashes)) == len(hashes)
+    assert all(len(one) == 10 and int(one, 16) >= 0 for one in hashes)
+
+
+def test_bands_are_ordered_and_printed_as_published() -> None:
+    assert BANDS["Q4_K_M"].text == "3-5%"
+    assert all(band.low < band.high for band in BANDS.values())
