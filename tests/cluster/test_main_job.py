@@ -7,19 +7,22 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import openai
 import pytest
 import yaml
+from openai.types.chat import ChatCompletionMessageParam
 
 from tests.cluster.conftest import DIRECT, Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
-def client(cluster: Cluster, name: str = "smollm2") -> openai.OpenAI:
-    direct = openai.DefaultHttpxClient(trust_env=False)  # no proxy knows the cluster's addresses
+@contextmanager
+def client(cluster: Cluster, name: str = "smollm2") -> Iterator[openai.OpenAI]:
     base = cluster.endpoint(name)
     url = f"{base}/v1"
 
@@ -32,27 +35,31 @@ def client(cluster: Cluster, name: str = "smollm2") -> openai.OpenAI:
 
     # kube-proxy may write a new Service's rules a second after its first pod is ready.
     cluster.wait(f"the node's route to Service {name}", reachable, 10)
-    return openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=60, http_client=direct)
+    direct = openai.DefaultHttpxClient(trust_env=False)  # no proxy knows the cluster's addresses
+    with openai.OpenAI(
+        base_url=url, api_key="none", max_retries=0, timeout=60, http_client=direct
+    ) as connected:
+        yield connected
 
 
 def test_chat_completions_streaming_and_models_by_the_openai_client(served: Cluster) -> None:
-    ai = client(served)
-    assert [m.id for m in ai.models.list()] == ["smollm2"]
-    chat = ai.chat.completions.create(
-        model="smollm2", messages=[{"role": "user", "content": "Say hello."}], max_tokens=16, temperature=0
-    )
-    assert chat.choices[0].message.content
-    assert chat.usage is not None
-    assert chat.usage.completion_tokens > 0
-    text = ai.completions.create(
-        model="smollm2", prompt="The capital of France is", max_tokens=4, temperature=0
-    )
-    assert text.choices[0].text.strip()
-    stream = ai.chat.completions.create(
-        model="smollm2", messages=[{"role": "user", "content": "Count to five."}], max_tokens=24, stream=True
-    )
-    chunks = [c.choices[0].delta.content for c in stream if c.choices and c.choices[0].delta.content]
-    assert len(chunks) > 1
+    with client(served) as ai:
+        assert [m.id for m in ai.models.list()] == ["smollm2"]
+        chat = ai.chat.completions.create(
+            model="smollm2", messages=[{"role": "user", "content": "Say hello."}], max_tokens=16, temperature=0
+        )
+        assert chat.choices[0].message.content
+        assert chat.usage is not None
+        assert chat.usage.completion_tokens > 0
+        text = ai.completions.create(
+            model="smollm2", prompt="The capital of France is", max_tokens=4, temperature=0
+        )
+        assert text.choices[0].text.strip()
+        stream = ai.chat.completions.create(
+            model="smollm2", messages=[{"role": "user", "content": "Count to five."}], max_tokens=24, stream=True
+        )
+        chunks = [c.choices[0].delta.content for c in stream if c.choices and c.choices[0].delta.content]
+        assert len(chunks) > 1
 
 
 def test_status_pins_the_commit_and_says_the_plan_and_the_measured_loss(served: Cluster) -> None:
@@ -189,15 +196,13 @@ def test_generation_defaults_and_system_prompt_reach_the_engine(served: Cluster)
         "duck", engine={"generation": {"temperature": "0", "topK": 1, "maxTokens": 7, "systemPrompt": prompt}}
     )
     served.wait_ready("duck", 180)
-    ai = client(served, "duck")
-    answer = ai.chat.completions.create(
-        model="duck", messages=[{"role": "user", "content": "Tell me a long story."}]
-    )
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me a long story."}]
+    with client(served, "duck") as ai:
+        answer = ai.chat.completions.create(model="duck", messages=messages)
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 7
-    plain = client(served).chat.completions.create(
-        model="smollm2", messages=[{"role": "user", "content": "Tell me a long story."}], max_tokens=1
-    )
+    with client(served) as ai:
+        plain = ai.chat.completions.create(model="smollm2", messages=messages, max_tokens=1)
     assert plain.usage is not None
     assert answer.usage.prompt_tokens != plain.usage.prompt_tokens
     served.kubectl("delete", "mdl", "duck")
