@@ -152,9 +152,9 @@ def _under_way(
         job = _job(seen, users, settings, stage=stage, number=step.attempt)
         claim = str(seen.claim["metadata"]["uid"]) if seen.claim else ""
         draft.create.append(tries.stamped_job(job, step, stamp, claim))
-    percent = step.progress.get("percent")
-    doing = stages.progress_text(stage, percent)
-    draft.fields["progress"] = _progress(stage, step) if step.do is not Do.FAIL else None
+    said = _said(stage, step, (seen.artifact.get("status") or {}).get("progress") or {})
+    doing = stages.progress_text(stage, said.get("percent"))
+    draft.fields["progress"] = _progress(stage, step, said) if step.do is not Do.FAIL else None
     verdict = step.verdict
     if verdict is None:
         draft.fails(reasons.READY, reasons.BUILDING, doing)
@@ -164,8 +164,15 @@ def _under_way(
         draft.progressing(state=False, reason=verdict.reason, message=attempt.PERMANENT)
 
 
-def _progress(stage: str, step: Step) -> dict[str, Any]:
-    said: Mapping[str, Any] = step.progress if step.progress.get("stage") == stage else {}
+def _said(stage: str, step: Step, held: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How far this try said it was: a pod that just ended has no log to read, and progress never falls."""
+    if step.progress.get("stage") == stage:
+        return step.progress
+    same = held.get("stage") == stage and held.get("attempt") == step.attempt
+    return held if same and step.do is not Do.START else {}
+
+
+def _progress(stage: str, step: Step, said: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "stage": stage,
         "percent": int(said.get("percent", 0)),

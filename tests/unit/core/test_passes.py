@@ -203,6 +203,12 @@ def test_progress_is_what_the_running_job_says() -> None:
         "attempt": 1,
     }
     assert outcome.requeue_after == 5.0
+    silent = replace(
+        seen, artifact={**seen.artifact, "status": outcome.status}, jobs=(JobObserved(job, (pod,)),)
+    )
+    kept = artifact.decide(silent, SETTINGS, NOW)  # its pod just ended: there is no log to read any more
+    assert kept.status is not None
+    assert kept.status["progress"] == outcome.status["progress"]
 
 
 def test_a_lost_claim_begins_anew() -> None:
