@@ -7,7 +7,7 @@ final name, so a record whose digest is right proves a whole file.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,22 @@ def make_model(job: Job, expected_bytes: int, make: Callable[[Path], None]) -> d
 
 def sync_and_hash(path: Path) -> str:
     """Return the file's sha256, and flush it to the disk meanwhile: neither waits for the other."""
-    with ThreadPoolExecutor(1) as pool:
-        flushed = pool.submit(files.sync, path)
-        sha256 = files.sha256_of(path)
-        flushed.result()
-    return sha256
+    failed: list[OSError] = []
+
+    def flush() -> None:
+        try:
+            files.sync(path)
+        except OSError as error:
+            failed.append(error)
+
+    flusher = Thread(target=flush)
+    flusher.start()
+    try:
+        return files.sha256_of(path)
+    finally:
+        flusher.join()
+        for error in failed:
+            raise error
 
 
 def find_made(job: Job) -> dict[str, Any] | None:
