@@ -24,6 +24,7 @@ Everything else comes by environment:
   SLIPWAY_SOURCE            hf://ORG/NAME                     (inspect, fetch)
   SLIPWAY_REVISION          branch, tag or commit; main       (inspect, fetch: the commit)
   HF_ENDPOINT               another hub than the public one   (inspect, fetch)
+  SLIPWAY_CA_FILE           authorities trusted beside the public ones   (inspect, fetch)
   SLIPWAY_METHOD            gguf                              (convert, quantize, publish)
   SLIPWAY_LEVEL             Q4_K_M, Q8_0, ...                 (quantize, publish)
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space

@@ -7,8 +7,8 @@ final name, so a record whose digest is right proves a whole file.
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from slipway_runtime import files
@@ -31,6 +31,8 @@ def make_model(job: Job, expected_bytes: int, make: Callable[[Path], None]) -> d
             return {**done, "resumed": True}
         job.work.mkdir(parents=True, exist_ok=True)
         files.clear_temporary(job.work)
+        # Of a try that was killed before its record: nobody vouches for it, and the next needs its room.
+        (job.work / MODEL).unlink(missing_ok=True)
         if expected_bytes:
             files.check_space(job.store, expected_bytes)
         temporary = job.work / f".{MODEL}.tmp"

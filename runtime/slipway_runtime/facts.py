@@ -5,12 +5,13 @@ The keys are those of the operator's ``plan.facts.ModelFacts`` in camelCase.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slipway_runtime.errors import DataError
 from slipway_runtime.sources import Listing, RemoteFile
-from slipway_runtime.weights import Header, is_weights
+from slipway_runtime.weights import CONFIG, Header, is_weights
 
 NAMES: dict[str, tuple[str, ...]] = {
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
@@ -22,25 +23,29 @@ NAMES: dict[str, tuple[str, ...]] = {
     "contextLength": ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "n_ctx"),
 }
 """What the model families call the same figure, the usual name first."""
+LAYER = re.compile(r"(?:.*\.)?(\d+)\..*\.(q_proj|k_proj|k_norm)\.weight")
+NEEDED = ("layers", "hiddenSize", "vocabSize")
+"""Without these no plan can be made; nor without ``heads``, unless the model has no attention."""
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"}
 
 
 def build_facts(
     config: Mapping[str, Any], headers: Iterable[Header], listing: Listing, selected: Iterable[RemoteFile]
 ) -> dict[str, Any]:
-    """Return the facts; a figure that the configuration doesn't have is 0.
+    """Return the facts: figures of config.json, or else of the shapes; the context may be 0, unknown.
 
     ``parameters`` counts stored weights: tied embeddings once, packed integers of a quantised model as
     stored.
+
+    Raises:
+        DataError: BrokenConfig, when neither says a figure that the plan rests on.
     """
+    known = list(headers)
     counts: dict[str, int] = {}
-    for header in headers:
+    for header in known:
         for dtype, count in header.parameters.items():
             counts[dtype] = counts.get(dtype, 0) + count
-    figures = {key: read_figure(text_config(config), names) for key, names in NAMES.items()}
-    figures["kvHeads"] = figures["kvHeads"] or figures["heads"]
-    if not figures["headDim"] and figures["heads"]:
-        figures["headDim"] = figures["hiddenSize"] // figures["heads"]
+    figures = complete({key: read_figure(text_config(config), names) for key, names in NAMES.items()}, known)
     files = list(selected)
     usual = max(counts, key=lambda dtype: counts[dtype], default="")
     return {
@@ -53,6 +58,48 @@ def build_facts(
         "license": listing.license,
         "quantization": quantization(config),
     }
+
+
+def complete(figures: Mapping[str, int], headers: Sequence[Header]) -> dict[str, int]:
+    """Return the figures with what config.json left to its class filled in from the tensors' shapes.
+
+    Keys and values of one token have ``kvHeads`` x ``headDim`` elements: the rows of ``k_proj``, whose
+    largest layer counts. Where only that product is known, it is one head.
+    """
+    shown = shapes_say(headers)
+    found = {key: figures[key] or shown.get(key, 0) for key in figures}
+    rows = shown.get("keyRows", 0)
+    if not found["headDim"] and found["heads"]:
+        found["headDim"] = found["hiddenSize"] // found["heads"]
+    if not found["kvHeads"] and not figures["heads"] and rows:
+        found["headDim"] = found["headDim"] or rows
+        found["kvHeads"] = rows // found["headDim"]
+    if not found["heads"] and found["headDim"]:
+        found["heads"] = max(1, shown.get("queryRows", 0) // found["headDim"])
+    found["kvHeads"] = found["kvHeads"] or found["heads"]
+    lacking = [NAMES[key][0] for key in NEEDED if not found[key]]
+    if not found["heads"] and any(header.attends for header in headers):
+        lacking.append(NAMES["heads"][0])
+    if lacking:
+        raise DataError(
+            "BrokenConfig",
+            f"{CONFIG} lacks {', '.join(lacking)}, and the weights' names don't show it: the memory that "
+            "the model needs can't be computed. Name a repository with a whole config.json",
+        )
+    return found
+
+
+def shapes_say(headers: Iterable[Header]) -> dict[str, int]:
+    """Return what shapes tell, in the names of the facts, with ``queryRows`` and ``keyRows`` beside."""
+    found: dict[str, int] = {}
+    for name, shape in (item for header in headers for item in header.shapes.items()):
+        if match := LAYER.fullmatch(name):
+            found["layers"] = max(found.get("layers", 0), int(match[1]) + 1)
+            key = {"q_proj": "queryRows", "k_proj": "keyRows", "k_norm": "headDim"}[match[2]]
+            found[key] = max(found.get(key, 0), shape[0])
+        elif len(shape) == 2:  # noqa: PLR2004 - a matrix: vocabulary x hidden size
+            found["vocabSize"], found["hiddenSize"] = shape
+    return found
 
 
 def architecture(config: Mapping[str, Any]) -> str:

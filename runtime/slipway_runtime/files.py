@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from slipway_runtime.contract import MANIFEST
-from slipway_runtime.errors import DataError, NotFoundError, RequestError, StoreFullError
+from slipway_runtime.errors import DataError, NotFoundError, RequestError, StoreFullError, TransientError
 from slipway_runtime.progress import format_bytes
 
 CHUNK = 1 << 16
 """Bytes read at once for a digest: the buffer stays in the processor's cache (a third faster than 1 MiB)."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
+"""What file systems answer that can't lock a folder."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,35 @@ def published_summary(folder: Path, entries: list[FileEntry]) -> dict[str, Any]:
         "digest": f"sha256:{sha256_of(folder / MANIFEST)}",
         "files": len(entries),
     }
+
+
+@contextmanager
+def alone(store: Path) -> Iterator[None]:
+    """Hold the store's lock for the body: a node that was given up may still run the try before.
+
+    The lock is on the folder, so nothing is left behind. A file system without such locks (some NFS) has
+    none; publish verifies every byte there too.
+
+    Raises:
+        TransientError: StoreInUse, another process holds it.
+    """
+    try:
+        handle = os.open(store, os.O_RDONLY)
+    except FileNotFoundError:  # a stage by hand makes its store itself
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"another try still writes to {store}; this one is tried again by itself"
+            raise TransientError("StoreInUse", message) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield
+    finally:
+        os.close(handle)
 
 
 def require_file(path: Path, made_by: str) -> Path:

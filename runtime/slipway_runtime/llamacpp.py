@@ -16,6 +16,12 @@ LISTED = re.compile(r"\s*- (\S+)")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 """The converter must take what lies in the folder, and ask nobody."""
 NAMES_SHOWN = 5
+SILENT = re.compile(
+    r".*(Bert|BERT|Roberta|Camembert|T5|Embedding|Bidirectional|Gemma3TextModel|MaskedLM|SequenceClassification"
+    r"|Draft|DSpark|Speculator|Tokenizer|TTS|ASR).*"
+)
+"""Architectures that llama.cpp converts and that write no text by themselves: encoders, classifiers, draft
+models, speech."""
 
 
 def converter(environment: Mapping[str, str]) -> list[str]:
@@ -58,6 +64,12 @@ def parse_architectures(lines: list[str]) -> frozenset[str]:
 
 def require_convertible(architecture: str, environment: Mapping[str, str]) -> None:
     """Refuse an architecture that llama.cpp can't serve, before a byte of weights moves."""
+    if SILENT.fullmatch(architecture):
+        raise DataError(
+            "UnsupportedArchitecture",
+            f"{architecture} writes no text by itself: it embeds, classifies, drafts or speaks. "
+            "Slipway serves models that generate text: choose one of those",
+        )
     known = architectures(environment)
     if architecture in known:
         return

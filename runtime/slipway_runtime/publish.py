@@ -13,6 +13,7 @@ from typing import Any
 from slipway_runtime import files
 from slipway_runtime.artifact import MODEL, find_model, read_maker
 from slipway_runtime.errors import DataError
+from slipway_runtime.gguf_file import read_text
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 
@@ -75,21 +76,13 @@ def verified_entry(job: Job, model: Path, promised: str) -> files.FileEntry:
 
 def write_chat_template(model: Path, folder: Path) -> list[files.FileEntry]:
     """Write the chat template that the GGUF file carries; an empty list when it has none (a base model)."""
-    template = read_chat_template(model)
+    template = read_text(model, TEMPLATE_KEY)
     if not template:
         LOGGER.info("the model has no chat template: it completes text, but does not chat")
         return []
     path = folder / CHAT_TEMPLATE
     path.write_text(template, encoding="utf-8")
     return [files.FileEntry(CHAT_TEMPLATE, path.stat().st_size, files.sha256_of(path))]
-
-
-def read_chat_template(model: Path) -> str:
-    """Return the chat template inside a GGUF file, or an empty string."""
-    from gguf import GGUFReader
-
-    field = GGUFReader(model).get_field(TEMPLATE_KEY)
-    return str(field.contents()) if field is not None else ""
 
 
 def remove_work(job: Job) -> None:

@@ -7,12 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from slipway_runtime import contract, log
+from slipway_runtime import contract, files, log
 from slipway_runtime.errors import StageError, TerminatedError
 from slipway_runtime.job import Job, read_job
 from slipway_runtime.progress import Progress, format_seconds
@@ -27,6 +28,8 @@ STAGE_FUNCTIONS = {
     "benchmark": "slipway_runtime.benchmark.load:benchmark",
 }
 """Where each stage's function lives; imported only when it runs, since each has heavy imports of its own."""
+WRITERS = frozenset(contract.STAGES) - {"inspect", "benchmark"}
+"""The stages that write to the store."""
 
 
 def run_stage(stage: str, environment: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> int:
@@ -45,7 +48,8 @@ def run_stage(stage: str, environment: Mapping[str, str], clock: Callable[[], fl
         secrets = (token,) if token else ()
         log.configure(stage, secrets)
         log.LOGGER.info("%s of %s begins", stage, job.source or job.model_name or "the model")
-        result = {"ok": True, "stage": stage, **_function(stage)(job)}
+        with files.alone(job.store) if stage in WRITERS else nullcontext():
+            result = {"ok": True, "stage": stage, **_function(stage)(job)}
         code = int(contract.Exit.OK)
         log.LOGGER.info("%s done in %s: %s", stage, format_seconds(clock() - began), json.dumps(result))
     except StageError as error:

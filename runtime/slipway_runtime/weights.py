@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -29,6 +29,11 @@ HEADER_LIMIT = 100_000_000
 """safetensors refuses longer headers, so that a broken length can't eat the memory."""
 FIRST_READ = 100_001
 """Bytes of the first request: huggingface_hub found 97 % of all headers to be shorter."""
+SHAPED = re.compile(
+    r"(?!.*(vision|visual|image|audio))(.*\.)?"
+    r"((embed_tokens|wte|word_embeddings|embed_in)|\d+\..*\.(q_proj|k_proj|k_norm))\.weight"
+)
+"""Tensors of the language model whose shapes tell a dimension that config.json may leave to its class."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,14 @@ class Header:
     Attributes:
         parameters: number of weights by dtype, ``{"BF16": 134515008}``.
         file_bytes: the length that the file must have: prefix, header and data.
+        shapes: name to shape of the tensors that ``SHAPED`` names.
+        attends: some tensor belongs to an attention layer.
     """
 
     parameters: dict[str, int]
     file_bytes: int
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    attends: bool = False
 
 
 def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
@@ -145,6 +154,8 @@ def read_header(path: str, size: int, read: Callable[[int, int], bytes]) -> Head
 def parse_header(path: str, text: bytes) -> Header:
     """Return what the JSON of a safetensors header says; DataError BrokenWeights when it makes no sense."""
     parameters: dict[str, int] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    attends = False
     data_bytes = 0
     try:
         for name, tensor in json.loads(text).items():
@@ -153,11 +164,14 @@ def parse_header(path: str, text: bytes) -> Header:
             dtype = str(tensor["dtype"])
             parameters[dtype] = parameters.get(dtype, 0) + math.prod(tensor["shape"])
             data_bytes = max(data_bytes, int(tensor["data_offsets"][1]))
+            attends = attends or "attn" in name or "attention" in name
+            if SHAPED.fullmatch(name):
+                shapes[name] = tuple(tensor["shape"])
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(
             "BrokenWeights", f"the safetensors header of {path} is unreadable: {type(error).__name__} {error}"
         ) from error
-    return Header(parameters, PREFIX_BYTES + len(text) + data_bytes)
+    return Header(parameters, PREFIX_BYTES + len(text) + data_bytes, shapes, attends)
 
 
 def _truncated(path: str, declared: int, size: int) -> DataError:

@@ -242,8 +242,7 @@ def _outside(work: _Work, settings: Settings) -> dict[str, str]:
     if settings.hub_endpoint:
         env["HF_ENDPOINT"] = settings.hub_endpoint
     if settings.ca_config_map:
-        certificate = f"{CA_PATH}/ca.crt"
-        env |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), certificate)
+        env["SLIPWAY_CA_FILE"] = f"{CA_PATH}/ca.crt"
     return env
 
 

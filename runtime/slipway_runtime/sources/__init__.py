@@ -12,6 +12,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
+from slipway_runtime.certificates import trust
 from slipway_runtime.errors import RequestError
 from slipway_runtime.job import Job
 
@@ -80,4 +81,5 @@ def connect(job: Job) -> Repository:
     if not separator or scheme not in SCHEMES:
         known = ", ".join(f"{known}:// ({load(known).EXAMPLE})" for known in SCHEMES)
         raise RequestError("UnknownScheme", f"no source for {uri!r}; known are: {known}")
+    trust(job.environment)
     return load(scheme).connect(job)

@@ -19,6 +19,7 @@ from slipway_runtime.errors import (
     NotFoundError,
     RequestError,
     StageError,
+    ToolError,
     TransientError,
 )
 from slipway_runtime.job import Job
@@ -36,6 +37,9 @@ PUBLIC_ENDPOINT = "https://huggingface.co"
 REQUEST_SECONDS = 30.0
 """A hub that says nothing for this long counts as down; the operator tries again with backoff."""
 FORBIDDEN, UNAUTHORIZED, NOT_FOUND = 403, 401, 404
+PASSING = frozenset({408, 425, 429})
+"""4xx that say "later"; all others say the same however often they are asked."""
+SERVER_ERRORS = 500
 
 
 def connect(job: Job) -> HubRepository:
@@ -156,6 +160,13 @@ class HubRepository:
                 f"no answer from {self.endpoint} about {self.name} ({what}): {type(error).__name__} {error}"
             )
             raise TransientError("HubUnavailable", f"{message}. {advice}") from error
+        except ValueError as error:
+            # A login page or a proxy's notice instead of JSON; it may be gone soon, so a few tries are made.
+            raise ToolError(
+                "NotAHub",
+                f"{self.endpoint} answers, but not as a Hugging Face hub does ({what}): {error}. "
+                "Correct hub.endpoint of the chart, or let the proxy pass this host",
+            ) from error
         except OSError as error:
             if error.errno is not None:
                 raise  # the local disk
@@ -177,9 +188,11 @@ class HubRepository:
             return NotFoundError("FileNotFound", f"{place} no longer has {what}")
         if isinstance(error, errors.DisabledRepoError):
             return DeniedError("AccessDenied", f"{place} was disabled by the hub")
-        return self._from_status(error.response.status_code, place, what)
+        # Where the answer came from: after a redirect it is another host than the hub's.
+        host = error.response.url.host
+        return self._from_status(error.response.status_code, place, what, host)
 
-    def _from_status(self, status: int, place: str, what: str) -> StageError:
+    def _from_status(self, status: int, place: str, what: str, host: str) -> StageError:
         if status == UNAUTHORIZED and self.token:
             return DeniedError(
                 "TokenRejected", f"{place} refuses the token: put a valid one into the Secret's key token"
@@ -187,9 +200,16 @@ class HubRepository:
         if status in {UNAUTHORIZED, NOT_FOUND}:
             return NotFoundError("RepositoryNotFound", self._missing(place))
         if status == FORBIDDEN:
-            return DeniedError("AccessDenied", f"the token may not read {place}: give its account access")
+            advice = "name a token in spec.model.secretRef"
+            if self.token:
+                advice = "give the token's account access"
+            message = f"{host} forbids {what} of {place} (403): {advice}, or let the proxy pass {host}"
+            return DeniedError("AccessDenied", message)
+        if status < SERVER_ERRORS and status not in PASSING:
+            message = f"{host} refuses {what} of {place} for good: it answered {status}"
+            return RequestError("HubRefused", message)
         return TransientError(
-            "HubUnavailable", f"{self.endpoint} answered {status} about {what}; it is tried again by itself"
+            "HubUnavailable", f"{host} answered {status} about {what}; it is tried again by itself"
         )
 
     def _gated(self, place: str) -> str:

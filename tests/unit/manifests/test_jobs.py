@@ -63,7 +63,7 @@ def test_inspect(owner: Owner) -> None:
     assert env(job)["SLIPWAY_REVISION"] == "v1"
     assert env(job)["HF_ENDPOINT"] == "https://hub.example.com"
     assert env(job)["HTTPS_PROXY"] == "http://proxy:3128"
-    assert env(job)["SSL_CERT_FILE"] == env(job)["REQUESTS_CA_BUNDLE"] == "/etc/slipway-ca/ca.crt"
+    assert env(job)["SLIPWAY_CA_FILE"] == "/etc/slipway-ca/ca.crt"
     assert mounts(job) == {"/tmp": False, "/credentials": True, "/etc/slipway-ca": True}  # noqa: S108
     assert env(build_inspect_job(owner, spec(), Settings(), 1, "a" * 10))["SLIPWAY_REVISION"] == "main"
     assert "HF_ENDPOINT" not in env(build_inspect_job(owner, spec(), Settings(), 1, "a" * 10))
@@ -88,7 +88,7 @@ def test_later_stages_see_no_hub_and_no_credential(artifact_owner: Owner, stage:
     inputs = StageInputs(secret="token", parent_claim="parent", base_perplexity="13.82")  # noqa: S106
     job = build_stage_job(artifact_owner, artifact(), stage, 1, inputs, SITE)
     assert mounts(job) == {"/tmp": False, "/store": False, "/parent": True}  # noqa: S108
-    assert not {"HF_ENDPOINT", "HTTPS_PROXY", "SSL_CERT_FILE"} & set(env(job))
+    assert not {"HF_ENDPOINT", "HTTPS_PROXY", "SLIPWAY_CA_FILE"} & set(env(job))
     assert env(job)["SLIPWAY_METHOD"] == "gguf"
     assert env(job)["SLIPWAY_LEVEL"] == "Q4_K_M"
     assert ("SLIPWAY_BASE_PERPLEXITY" in env(job)) is (stage == "evaluate")

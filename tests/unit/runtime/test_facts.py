@@ -39,6 +39,7 @@ def test_the_older_names_of_gpt2() -> None:
             "n_embd": 768,
             "n_head": 12,
             "n_positions": 1024,
+            "vocab_size": 50257,
         }
     )
     assert (found["layers"], found["hiddenSize"], found["contextLength"]) == (12, 768, 1024)
@@ -57,10 +58,40 @@ def test_a_multimodal_model_nests_its_language_model() -> None:
     )
 
 
-def test_unknown_figures_are_zero_and_null_is_unknown() -> None:
-    found = facts({"architectures": ["MambaForCausalLM"], "num_attention_heads": None, "vocab_size": "many"})
-    assert [found[key] for key in ("heads", "kvHeads", "headDim", "vocabSize", "parameters")] == [0] * 5
-    assert found["dtype"] == ""
+GEMMA = {"architectures": ["Gemma3ForConditionalGeneration"], "text_config": {"hidden_size": 2560}}
+"""As google/gemma-3-4b-it has it: the rest is left to the configuration's class."""
+SHAPES = {
+    "language_model.model.embed_tokens.weight": (262208, 2560),
+    "language_model.model.layers.33.self_attn.q_proj.weight": (2048, 2560),
+    "language_model.model.layers.33.self_attn.k_proj.weight": (1024, 2560),
+}
+NORM = {"language_model.model.layers.0.self_attn.k_norm.weight": (256,)}
+
+
+@pytest.mark.parametrize(("shapes", "heads"), [(SHAPES, (2, 1, 1024)), (SHAPES | NORM, (8, 4, 256))])
+def test_what_the_configuration_leaves_out_is_in_the_shapes(
+    shapes: dict[str, tuple[int, ...]], heads: tuple[int, int, int]
+) -> None:
+    found = facts(GEMMA, Header({"BF16": 10}, 0, shapes, attends=True))
+    assert (found["layers"], found["vocabSize"]) == (34, 262208)
+    assert (found["heads"], found["kvHeads"], found["headDim"]) == heads, "at least their product is right"
+
+
+def test_what_neither_shows_is_refused() -> None:
+    with pytest.raises(DataError, match="lacks num_hidden_layers, vocab_size, num_attention_heads"):
+        facts(GEMMA, Header({"BF16": 10}, 0, attends=True))
+
+
+def test_a_model_without_attention_needs_no_heads() -> None:
+    config = LLAMA | {"architectures": ["MambaForCausalLM"], "num_attention_heads": None}
+    del config["num_key_value_heads"]
+    found = facts(config, Header({"BF16": 10}, 0))
+    assert [found[key] for key in ("heads", "kvHeads", "headDim")] == [0, 0, 0]
+
+
+def test_null_and_words_are_unknown() -> None:
+    found = facts(LLAMA | {"head_dim": None, "max_position_embeddings": "many"})
+    assert (found["headDim"], found["contextLength"], found["dtype"]) == (64, 0, "")
 
 
 def test_quantised_models_say_so() -> None:

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from slipway_runtime import methods
+from slipway_runtime import files, methods
 from slipway_runtime.artifact import find_model
 from slipway_runtime.contract import LEVELS, Exit
 from slipway_runtime.errors import StageError
@@ -85,6 +86,20 @@ def test_bytes_without_a_record_count_for_nothing(bench: Bench, source: Path) ->
         find_model(bench.job("publish"))
     assert "resumed" not in methods.convert(bench.job("convert"))
     assert work(bench) == ["convert.json", "model.gguf"]
+
+
+def test_bytes_without_a_record_make_room_for_the_next_try(
+    bench: Bench, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = bench.store / "work" / "model.gguf"
+    left.parent.mkdir()
+    left.write_bytes(b"x" * 1000)
+
+    def usage(_folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(total=1200, free=200 if left.exists() else 1200)
+
+    monkeypatch.setattr(files.shutil, "disk_usage", usage)  # a claim of 1.2 times what is written
+    assert "resumed" not in methods.convert(bench.job("convert", SLIPWAY_EXPECTED_BYTES="1000"))
 
 
 @pytest.mark.parametrize(
