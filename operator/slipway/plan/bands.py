@@ -27,4 +27,9 @@ BANDS: dict[str, Band] = {
     "Q3_K_M": Band(5, 8),
     "Q2_K": Band(8, 12),
 }
-"""Level to band; a level that is absent here has no published one."""
+"""Level to band; a level that is absent here has no published one.
+
+Rules of thumb of the field for models of about 7 billion parameters. Measured ones scatter around them: for
+Llama 3 8B llama.cpp's own table (pull request 6936) has Q8_0 0.04 %, Q6_K 0.35 %, Q4_K_M 2.8 %, Q2_K 56 %.
+So a band only warns.
+"""
