@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +37,8 @@ def _read(path: str) -> str:
 
 
 def _checked(path: str) -> str:
+    import ssl
+
     try:
         text = _read(path)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)

@@ -17,7 +17,7 @@ from slipway_runtime.errors import DataError
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.sources import RemoteFile, Repository, connect
-from slipway_runtime.weights import Header, is_weights, read_header, select_files
+from slipway_runtime.weights import check_weights, is_weights, select_files
 
 PARALLEL = 4
 """Downloads at a time; more would only share the same line."""
@@ -133,17 +133,6 @@ def git_blob_id(path: Path) -> str:
     """Return git's id of a small file, as the hub names it."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-
-
-def check_weights(path: Path) -> Header:
-    """Return the header of a safetensors file; DataError when the file is shorter than it says."""
-    with path.open("rb") as file:
-
-        def read(start: int, length: int) -> bytes:
-            file.seek(start)
-            return file.read(length)
-
-        return read_header(path.name, path.stat().st_size, read)
 
 
 def _part(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Which files of a repository are the model, and whether its safetensors are whole. Pure."""
+"""Which files of a repository are the model, and whether its safetensors are whole."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from slipway_runtime.contract import MANIFEST
 from slipway_runtime.errors import DataError, NotFoundError
-from slipway_runtime.sources import RemoteFile
+
+if TYPE_CHECKING:
+    from slipway_runtime.sources import RemoteFile
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -149,6 +151,17 @@ def read_header(path: str, size: int, read: Callable[[int, int], bytes]) -> Head
             "BrokenWeights", f"{path} has {size - header.file_bytes} bytes more than its header accounts for"
         )
     return header
+
+
+def check_weights(path: Path) -> Header:
+    """Return the header of a safetensors file; DataError when the file is shorter than it says."""
+    with path.open("rb") as file:
+
+        def read(start: int, length: int) -> bytes:
+            file.seek(start)
+            return file.read(length)
+
+        return read_header(path.name, path.stat().st_size, read)
 
 
 def parse_header(path: str, text: bytes) -> Header:

@@ -10,11 +10,10 @@ from slipway_runtime import contract, files
 from slipway_runtime.artifact import MODEL, make_model
 from slipway_runtime.cpus import thread_count
 from slipway_runtime.errors import DataError, StageError, ToolError
-from slipway_runtime.fetch import check_weights
 from slipway_runtime.job import Job
 from slipway_runtime.llamacpp import OFFLINE, converter
 from slipway_runtime.tool import Outcome, find_program, run_tool
-from slipway_runtime.weights import CONFIG
+from slipway_runtime.weights import CONFIG, check_weights
 
 NAME = "gguf"
 LEVELS = contract.LEVELS
