@@ -17,6 +17,13 @@ PYTEST := $(PY) -m pytest
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # The demo on a cluster of your own: make demo CONTEXT=kind-slipway
 CONTEXT ?=
+# The local cluster with the chart and the hub on it, as the tests want it.
+define CLUSTER_FOR_TESTS
+@$(LEDGER) "images" -- $(MAKE) --no-print-directory images
+@$(LEDGER) "cluster" -- $(MAKE) --no-print-directory cluster-test
+@$(LEDGER) "install" -- $(PY) hack/demo/install.py
+endef
+CLUSTER_TESTS := $(PYTEST) -q -m "cluster and not lifecycle" --durations=15 tests/cluster
 
 include hack/cluster/make.mk
 include hack/images/make.mk
@@ -29,15 +36,17 @@ help: ## list the commands
 bootstrap: ## install what the other commands need (apt packages, Go, the Python environment)
 	@bash hack/bootstrap.sh
 
-.PHONY: python-env cluster-able
+.PHONY: python-env cluster-able preflight
 python-env: # only the Python environment: neither root nor Linux is needed
 	@bash hack/bootstrap.sh python
 cluster-able: # as bootstrap, but first of all it says who can't run the local cluster
 	@bash hack/bootstrap.sh cluster
+preflight: cluster-able # what would stop the cluster after all was built is said before
+	@$(CLUSTER) preflight
 
 .PHONY: demo
 ifeq ($(CONTEXT),)
-demo: cluster-able ## from nothing to a quantised model that answers (CONTEXT=name: on a cluster of yours)
+demo: preflight ## from nothing to a quantised model that answers (CONTEXT=name: on a cluster of yours)
 	@$(LEDGER) "cluster tools" -- $(MAKE) --no-print-directory tools
 	@$(LEDGER) "images" -- $(MAKE) --no-print-directory images
 	@$(LEDGER) "cluster" -- $(MAKE) --no-print-directory cluster
@@ -61,15 +70,13 @@ check: python-env ## static checks: format, lint, types, layers, generated files
 	@python3 hack/ledger.py show
 
 .PHONY: test
-test: cluster-able ## everything the tests need, then all tests: unit, golden, api, cluster
+test: preflight ## everything the tests need, then all tests: unit, golden, api, cluster
 	@$(LEDGER) "unit and golden tests" -- $(PYTEST) -q -m "not api and not cluster" --ignore=tests/golden/chart tests
 	@$(LEDGER) "cluster tools" -- $(MAKE) --no-print-directory tools tools-test
 	@$(HELM) $(LEDGER) "chart tests" -- $(PYTEST) -q tests/golden/chart
 	@$(HELM) $(LEDGER) "api tests" -- $(PYTEST) -q -m api tests
-	@$(LEDGER) "images" -- $(MAKE) --no-print-directory images
-	@$(LEDGER) "cluster" -- $(MAKE) --no-print-directory cluster-test
-	@$(LEDGER) "install" -- $(PY) hack/demo/install.py
-	@$(LEDGER) "cluster tests" -- $(PYTEST) -q -m "cluster and not lifecycle" --durations=15 tests/cluster
+	$(CLUSTER_FOR_TESTS)
+	@$(LEDGER) "cluster tests" -- $(CLUSTER_TESTS)
 	@$(LEDGER) "cluster lifecycle" -- $(PYTEST) -q -m lifecycle --durations=0 tests/cluster
 	@python3 hack/ledger.py show
 
@@ -77,9 +84,12 @@ test: cluster-able ## everything the tests need, then all tests: unit, golden, a
 test-unit: python-env ## unit and golden tests
 	@$(PYTEST) -q -m "not api and not cluster" tests
 test-api: bootstrap ## tests on etcd and kube-apiserver
-	@$(PYTEST) -q -m api tests
-test-cluster: cluster-able ## tests on the local cluster (make cluster images first)
-	@$(PYTEST) -q -m "cluster and not lifecycle" --durations=15 tests/cluster
+	@$(LEDGER) "cluster tools" -- $(MAKE) --no-print-directory tools
+	@$(HELM) $(LEDGER) "api tests" --show -- $(PYTEST) -q -m api tests
+test-cluster: preflight ## tests on the local cluster, with all that they need; the cluster stays
+	@$(LEDGER) "cluster tools" -- $(MAKE) --no-print-directory tools tools-test
+	$(CLUSTER_FOR_TESTS)
+	@$(LEDGER) "cluster tests" --show -- $(CLUSTER_TESTS)
 
 .PHONY: bench
 bench: bootstrap ## the figures of docs/benchmarks.md, measured here and now

@@ -158,14 +158,35 @@ def follow(child: subprocess.Popen[bytes], step: str, follower: Follower, starte
         return code
 
 
+@contextmanager
+def reserved(folder: Path, step: str) -> Iterator[tuple[Path, TextIO]]:
+    """The step's log, open for reading; one beside it while another make runs a step of that name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (slug(step), f"{slug(step)}-{os.getpid()}"):
+        log = folder / f"{name}.log"
+        log.touch()
+        with log.open(errors="replace") as source:
+            try:
+                fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield log, source
+            return
+
+
 def run(step: str, command: list[str], *, show: bool, hint: str, state: Path) -> int:
     """Run the command as a step; returns its exit status (127: no such program)."""
-    log = state / "log" / "steps" / f"{slug(step)}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with reserved(state / "log" / "steps", step) as (log, source):
+        return run_logged(step, command, log, Follower(source, show), hint=hint, state=state)
+
+
+def run_logged(
+    step: str, command: list[str], log: Path, follower: Follower, *, hint: str, state: Path
+) -> int:
+    """Run the command with its output in the log, and record it; returns its exit status."""
     print(f"▸ {step}", flush=True)
     started_at, started = time.time(), time.monotonic()
-    with log.open("wb") as sink, log.open(errors="replace") as source:
-        follower = Follower(source, show)
+    with log.open("wb") as sink:
         try:
             child = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)
         except OSError as error:
@@ -184,7 +205,7 @@ def run(step: str, command: list[str], *, show: bool, hint: str, state: Path) ->
     entry = Entry(run_id(), step, round(started_at, 1), round(seconds, 1), code, short(log))
     record(state, entry)
     if code:
-        tail = [] if show else log.read_text(errors="replace").splitlines()[-8:]
+        tail = [] if follower.show else log.read_text(errors="replace").splitlines()[-8:]
         print(failure(entry, tail, hint), file=sys.stderr, flush=True)
         if len(steps := latest(load(state), entry.run)) > 1:
             print(table(steps), file=sys.stderr, flush=True)

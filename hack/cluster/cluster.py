@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The local cluster's command line: up, down, status, doctor, load, service; called by make and by people.
+"""The local cluster's command line, one function a verb; called by make and by people.
 
 Run it with the virtual environment's Python, as root: ``.venv/bin/python hack/cluster/cluster.py up``.
 """
@@ -22,6 +22,7 @@ if __package__ in (None, ""):  # run as a script
 from hack.cluster import components, doctor, images, layout, probe, remains, supervise, tools, up
 
 LOCK = Path("/run/lock/slipway-cluster")
+ELSEWHERE = "use an existing cluster instead: make demo CONTEXT=name"
 
 
 def say(text: str) -> None:
@@ -31,11 +32,10 @@ def say(text: str) -> None:
 
 def usable() -> str:
     """Why this machine or user can't run the cluster; "" when it can."""
-    other = "use an existing cluster instead: make demo CONTEXT=name"
     if platform.system() != "Linux":
-        return f"the local cluster needs Linux, this is {platform.system()}; {other}"
+        return f"the local cluster needs Linux, this is {platform.system()}; {ELSEWHERE}"
     if os.geteuid() != 0:
-        return f"the local cluster needs root (it makes mounts, cgroups and a bridge); {other}"
+        return f"the local cluster needs root (it makes mounts, cgroups and a bridge); {ELSEWHERE}"
     return ""
 
 
@@ -74,7 +74,7 @@ def run_down(options: argparse.Namespace) -> int:
                 f"the cluster belongs to {owner.checkout}: run make cluster-down there, or down --force here"
             )
             return 1
-        remains.clear(found, owner.forwarding if owner else "", say)
+        remains.clear(found, owner, say)
         layout.KUBECONFIG.unlink(missing_ok=True)
     print("cluster is down")
     return 0
@@ -97,6 +97,16 @@ def run_doctor(_options: argparse.Namespace) -> int:
     for finding in findings:
         print(finding)
     return 1 if any(finding.bad for finding in findings) else 0
+
+
+def run_preflight(_options: argparse.Namespace) -> int:
+    """Print what would stop the cluster later; says nothing when nothing would."""
+    findings = [finding for finding in doctor.before() if finding.bad]
+    for finding in findings:
+        print(finding, file=sys.stderr)
+    if findings:
+        print(f"nothing was built or started; or {ELSEWHERE}", file=sys.stderr)
+    return 1 if findings else 0
 
 
 def require_running() -> None:
@@ -151,6 +161,7 @@ def parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=run_down)
     verbs.add_parser("status", help="each program's state").set_defaults(run=run_status)
     verbs.add_parser("doctor", help="what is wrong and what to do").set_defaults(run=run_doctor)
+    verbs.add_parser("preflight", help="what would stop it later").set_defaults(run=run_preflight)
     verb = verbs.add_parser("load", help="import OCI archives into the node")
     verb.add_argument("archives", nargs="+", type=Path)
     verb.add_argument("--name", default="", help="repository:tag, where the archive names none")

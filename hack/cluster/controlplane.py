@@ -50,8 +50,16 @@ class ControlPlane:
     program's name (etcd, kube-apiserver, kube-controller-manager), for tests of what happens then.
     """
 
-    def __init__(self, directory: Path, *, controller_manager: bool = False, detached: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        controller_manager: bool = False,
+        detached: bool = False,
+        logs: Path | None = None,
+    ) -> None:
         self.directory = directory.absolute()
+        self.logs = logs or self.directory / "log"
         self.controller_manager = controller_manager
         self.detached = detached
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -82,7 +90,7 @@ class ControlPlane:
 
     def log(self, name: str) -> Path:
         """The log of one program."""
-        return self.directory / "log" / f"{name}.log"
+        return self.logs / f"{name}.log"
 
     def programs(self) -> list[components.Program]:
         """What runs, in the order of starting."""
@@ -106,7 +114,7 @@ class ControlPlane:
 
     def _start(self, program: components.Program) -> None:
         log = self.log(program.name)
-        log.parent.mkdir(exist_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
         # When the tests are killed, what they started goes with them.
         bound = [] if self.detached else [shutil.which("setpriv") or "setpriv", "--pdeathsig", "KILL"]
         environment = layout.child_environment(**dict(program.environment))

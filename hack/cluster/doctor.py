@@ -12,8 +12,9 @@ COMMANDS = {
     "etcd": "etcd-server", "runc": "runc", "nft": "nftables", "conntrack": "conntrack", "ip": "iproute2",
     "catatonit": "catatonit", "buildah": "buildah", "mmdebstrap": "mmdebstrap",
 }  # fmt: skip
-DISK_BYTES = 15 * 2**30
-MEMORY_BYTES = 6 * 2**30
+DISK_GIB = 15  # from nothing: Go's caches 5, the images' store and archives 6, the cluster's data 3
+DISK_BUILT_GIB = 6  # with all built: the cluster's data, and what the kubelet wants to stay free
+MEMORY_GIB = 6
 
 
 @dataclass(frozen=True)
@@ -42,43 +43,59 @@ def machine() -> list[Finding]:
     missing = [f"{name} (Debian: {package})" for name, package in COMMANDS.items() if not shutil.which(name)]
     plugins = any((Path(place) / "ptp").exists() for place in node.CNI_BINARIES)
     missing += [] if plugins else ["CNI plugins (Debian: containernetworking-plugins)"]
-    free = shutil.disk_usage("/var/lib").free
-    memory = _memory()
     return [
         Finding(
             bool(missing),
             f"missing: {', '.join(missing)}" if missing else "programs from Debian",
             "run hack/bootstrap.sh",
         ),
-        Finding(
-            free < DISK_BYTES, f"{free / 2**30:.0f} GiB free below /var/lib", "15 GiB are needed: make room"
-        ),
-        Finding(memory < MEMORY_BYTES, f"{memory / 2**30:.0f} GiB memory available", "6 GiB are needed"),
         Finding(bad=False, seen=f"cgroup version {host.cgroup_version()}"),
+        *_resources(),
         *_ports(),
     ]
 
 
-def _memory() -> int:
+def before() -> list[Finding]:
+    """What would stop the cluster after all was built, looked at before; quick, and nothing of it is changed.
+
+    Disk and memory are judged only while no cluster runs, for it takes its part of both.
+    """
+    return [*([] if supervise.pid() else _resources()), *_ports(), *_addresses()]
+
+
+def _resources() -> list[Finding]:
+    built = any((layout.cache_root() / "images").glob("operator-*.tar"))
+    disk, needed = shutil.disk_usage("/var/lib").free / 2**30, DISK_BUILT_GIB if built else DISK_GIB
+    memory = _memory_gib()
+    return [
+        Finding(disk < needed, f"{disk:.0f} GiB free below /var/lib", f"{needed} GiB are needed: make room"),
+        Finding(memory < MEMORY_GIB, f"{memory:.0f} GiB memory available", f"{MEMORY_GIB} GiB are needed"),
+    ]
+
+
+def _memory_gib() -> float:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
+            return int(line.split()[1]) / 2**20
     return 0
 
 
 def _ports() -> list[Finding]:
-    names = {port: name for name, port in layout.PORTS.items()}
-    found = []
-    for held in host.listeners(list(names), frozenset({layout.NODE_IP})):
-        who = held.process
-        if not who or not host.environment(who.pid).get(layout.MARK):
-            holder = f"{who.command} (pid {who.pid})" if who else "a process that can't be seen"
-            found.append(
-                Finding(
-                    bad=True, seen=f"port {held.port} ({names[held.port]}) is held by {holder}", do="end it"
-                )
-            )
-    return found
+    cluster = {port: name for name, port in layout.PORTS.items()}
+    wanted = [(layout.NODE_IP, cluster)]
+    wanted += [(address, {port: "the model hub"}) for address, port in (layout.HUB, layout.HUB_ADMIN)]
+    return [
+        Finding(bad=True, seen=line, do="end it first")
+        for address, ports in wanted
+        for line in host.strangers(ports, frozenset({address}), layout.MARK)
+    ]
+
+
+def _addresses() -> list[Finding]:
+    return [
+        Finding(bad=True, seen=f"{clash}, inside the cluster's range {layout.ALL_CIDR}", do="remove it first")
+        for clash in network.foreign_addresses()
+    ]
 
 
 def cluster() -> list[Finding]:

@@ -129,6 +129,18 @@ def listeners(ports: Sequence[int], addresses: frozenset[str]) -> list[Listener]
     return [Listener(*where, holders.get(inode)) for inode, where in found.items()]
 
 
+def strangers(ports: Mapping[int, str], addresses: frozenset[str], mark: str) -> list[str]:
+    """A line for each of the ports that a process without the mark holds: what it is for, and whose it is."""
+    found = []
+    for held in listeners(list(ports), addresses):
+        who = held.process
+        if who and environment(who.pid).get(mark):
+            continue
+        holder = f"{who.command} (pid {who.pid})" if who else "a process that can't be seen"
+        found.append(f"port {held.port} on {held.address}, for {ports[held.port]}, is in use by {holder}")
+    return found
+
+
 def _holders(inodes: frozenset[str]) -> Mapping[str, Process]:
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     held: dict[str, Process] = {}

@@ -51,6 +51,9 @@ PORTS = {
     "kube-scheduler": 10259,
     "metrics-server": 10443,
 }
+# The model hub, a guest beside the cluster: for everybody, and for whoever tells it to fail.
+HUB = (NODE_IP, 8090)
+HUB_ADMIN = ("127.0.0.1", 8091)
 
 
 @dataclass(frozen=True)

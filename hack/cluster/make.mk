@@ -22,9 +22,9 @@ cluster: cluster-able ## start the local cluster, or heal it
 	@$(CLUSTER) up
 cluster-test: cluster-able ## the local cluster with metrics-server, which autoscaling needs
 	@$(CLUSTER) up --metrics
-cluster-down: ## end the local cluster and remove its data
+cluster-down: python-env ## end the local cluster and remove its data
 	@$(CLUSTER) down
-cluster-status: ## each program of the cluster
+cluster-status: python-env ## each program of the cluster
 	@$(CLUSTER) status
-cluster-doctor: ## what is wrong with the machine or the cluster, and what to do
+cluster-doctor: python-env ## what is wrong with the machine or the cluster, and what to do
 	@$(CLUSTER) doctor

@@ -66,10 +66,18 @@ def up() -> None:
 
 
 def rules() -> str:
-    """Pods reach the world beyond the cluster with the machine's own address."""
+    """Pods reach the world beyond the cluster with the machine's own address; nobody out there reaches in.
+
+    A neighbour could route the cluster's addresses to this machine, which forwards. What answers a pod comes
+    for the machine's own address here: it is translated back later than this rule looks.
+    """
     return f"""table ip {TABLE}
 delete table ip {TABLE}
 table ip {TABLE} {{
+  chain prerouting {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname != "lo" ip saddr != {layout.ALL_CIDR} ip daddr {layout.ALL_CIDR} drop
+  }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr {layout.POD_CIDR} ip daddr != {layout.ALL_CIDR} masquerade

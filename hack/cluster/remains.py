@@ -12,14 +12,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from hack.cluster import host, layout, network, node
+from hack.cluster import host, kernel, layout, network, node
 
 STOP_S = 20.0
 CLEAR_S = 3.0  # for programs whose data goes anyway
+ENDING = "ending"  # the shape of a cluster that is being ended: no other is like it, so it is not adopted
 PAUSE_S = 0.1
 SHIM = "containerd-shim"
 CONTAINER_LOGS = Path("/var/log/containers")  # the kubelet knows no other place for its links
@@ -40,13 +41,14 @@ Say = Callable[[str], None]
 class Owner:
     """Whose cluster this machine holds: the checkout, the boot in which it was started, its fixed addresses.
 
-    ``forwarding`` is the machine's packet forwarding before us.
+    ``forwarding`` and ``kernel`` are the machine's packet forwarding and kernel settings before us.
     """
 
     checkout: str
     boot: str
     shape: str
     forwarding: str = ""
+    kernel: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ours(self) -> bool:
@@ -65,6 +67,13 @@ def read_owner() -> Owner | None:
         return Owner(**json.loads(layout.OWNER.read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def new_owner(shape: str) -> Owner:
+    """This checkout as the owner of a cluster of that shape, with the machine's settings as they are now."""
+    return Owner(
+        str(layout.CHECKOUT), host.boot_id(), shape, forwarding=network.forwarding(), kernel=kernel.settings()
+    )
 
 
 def write_owner(owner: Owner) -> None:
@@ -163,8 +172,14 @@ def end_programs(processes: Iterable[host.Process], seconds: float = STOP_S) -> 
     end((process.pid for process in programs if process.pid not in supervisors), seconds)
 
 
-def clear(remains: Remains, forwarding: str, say: Say) -> None:
-    """End and remove everything that was found; says what it does. Raises OSError for what resists."""
+def clear(remains: Remains, owner: Owner | None, say: Say) -> None:
+    """End and remove everything that was found; says what it does. Raises OSError for what resists.
+
+    Interrupted, it leaves what the next call finds: the owner's note with the settings to go back to stays
+    until only files are left, and those are found by their place.
+    """
+    if owner:
+        write_owner(replace(owner, shape=ENDING))
     if remains.processes or remains.pods:
         say(f"ending {len(remains.processes)} processes of the cluster, {len(remains.pods)} in pods")
         end_programs(remains.processes, CLEAR_S)
@@ -173,11 +188,15 @@ def clear(remains: Remains, forwarding: str, say: Say) -> None:
         say(f"unmounting {len(remains.mounts)} mounts")
     unmount()
     remove_cgroups()
-    for gone in network.down(forwarding):
+    for gone in network.down(owner.forwarding if owner else ""):
         say(f"removing {gone}")
-    for path in (layout.STATE, layout.RUN):
-        shutil.rmtree(path, ignore_errors=False) if path.exists() else None
+    for changed in kernel.restore(owner.kernel if owner else {}):
+        say(f"setting back {changed}")
     remove_traces()
+    layout.OWNER.unlink(missing_ok=True)
+    for path in (layout.RUN, layout.STATE):
+        if path.exists():
+            shutil.rmtree(path)
 
 
 def end_pods() -> None:
@@ -236,10 +255,9 @@ def remove_traces() -> None:
     for link in CONTAINER_LOGS.iterdir() if CONTAINER_LOGS.is_dir() else ():
         if link.is_symlink() and link.readlink().is_relative_to(layout.STATE):
             link.unlink()
-    for note in CNI_RESULTS.glob("slipway-*") if CNI_RESULTS.is_dir() else ():
-        sandbox = note.name.removeprefix("slipway-").rsplit("-", 1)[0]
-        for each in CNI_RESULTS.glob(f"*-{sandbox}-*"):
-            each.unlink()
+    for note in CNI_RESULTS.iterdir() if CNI_RESULTS.is_dir() else ():
+        if f'"{layout.RUN}/' in note.read_text(errors="replace"):  # the pod's network namespace
+            note.unlink()
     if str(PLUGIN_SOCKET) not in Path("/proc/net/unix").read_text():  # no other kubelet listens there
         PLUGIN_SOCKET.unlink(missing_ok=True)
     if CNI_LOCK.parent.is_dir() and list(CNI_LOCK.parent.iterdir()) == [CNI_LOCK]:

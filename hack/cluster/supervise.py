@@ -156,8 +156,11 @@ def translated(what: str, *fine: str) -> Iterator[None]:
 
 def run(name: str) -> bool:
     """Start the program unless it runs; returns whether it was started now."""
-    if states().get(name) in RUNNING:
+    state = states().get(name)
+    if state in RUNNING:
         return False
+    if state == "BACKOFF":  # it waits for its next try, each time a second longer: try now
+        stop(name)
     with translated(name, "ALREADY_STARTED"):
         return api().startProcess(name, False)  # noqa: FBT003 - XML-RPC knows no keywords
     return False

@@ -30,6 +30,7 @@ from hack.cluster import layout
 SOURCES = Path(__file__).resolve().parent / "tools"
 GO_NEEDED = (1, 26, 6)  # what the go.mod files ask for
 GO_ELSEWHERE = ("/usr/local/go/bin/go",)  # where Go's own installer puts it, on the PATH or not
+GO_INSTALLED = "go/*/go/bin/go"  # below the cache, where bootstrap.sh puts it
 PROGRESS_S = 15.0
 
 
@@ -94,7 +95,7 @@ def catalogue() -> dict[str, Tool]:
 
 def go() -> tuple[str, str]:
     """A Go that is new enough, and its version; raises BuildError when there is none."""
-    candidates = [shutil.which("go"), *GO_ELSEWHERE, *layout.cache_root().glob("go/*/go/bin/go")]
+    candidates = [shutil.which("go"), *GO_ELSEWHERE, *layout.cache_root().glob(GO_INSTALLED)]
     for candidate in candidates:
         if not candidate or not Path(candidate).exists():
             continue

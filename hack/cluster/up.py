@@ -81,34 +81,36 @@ def own(say: Say) -> None:
     if owner and owner.ours and owner.shape == shape():
         if owner.boot != host.boot_id():
             say("the machine was rebooted: starting the cluster again with its data")
-            remains.write_owner(remains.Owner(owner.checkout, host.boot_id(), shape(), network.forwarding()))
+            remains.write_owner(remains.new_owner(shape()))
         return
     found = remains.find()
     if found:
-        whose = "an older version of this checkout" if owner and owner.ours else None
-        whose = whose or (f"the checkout {owner.checkout}" if owner else "an unknown checkout")
-        say(f"taking over what the cluster of {whose} left: {'; '.join(found.describe())}")
-        remains.clear(found, owner.forwarding if owner else "", say)
+        say(f"taking over what the cluster of {origin(owner)} left: {'; '.join(found.describe())}")
+        remains.clear(found, owner, say)
     clashes = network.foreign_addresses()
     if clashes:
         raise ClusterError(
             f"{', '.join(clashes)}, inside the cluster's range {layout.ALL_CIDR}: remove it first"
         )
-    owner = remains.Owner(str(layout.CHECKOUT), host.boot_id(), shape(), network.forwarding())
-    remains.write_owner(owner)
+    remains.write_owner(remains.new_owner(shape()))
+
+
+def origin(owner: remains.Owner | None) -> str:
+    """Whose cluster it was, for a person."""
+    if not owner:
+        return "an unknown checkout"
+    if not owner.ours:
+        return f"the checkout {owner.checkout}"
+    if owner.shape == remains.ENDING:
+        return "this checkout, half ended,"
+    return "an older version of this checkout"
 
 
 def check_ports() -> None:
     """Refuse to start when somebody else holds one of the ports; names port and process."""
     names = {port: name for name, port in layout.PORTS.items()}
-    for held in host.listeners(list(names), frozenset({layout.NODE_IP})):
-        process = held.process
-        if process and host.environment(process.pid).get(layout.MARK):
-            continue
-        who = f"{process.command} (pid {process.pid})" if process else "a process that can't be seen"
-        raise ClusterError(
-            f"port {held.port} on {held.address}, for {names[held.port]}, is in use by {who}: end it first"
-        )
+    if taken := host.strangers(names, frozenset({layout.NODE_IP}), layout.MARK):
+        raise ClusterError(f"{'; '.join(taken)}: end it first")
 
 
 def prepare(files: ControlPlaneFiles) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from hack.demo import question  # noqa: E402 - this file is a program, run by it
 NAMESPACE = "slipway-demo"
 CONDITIONS = ("SourceResolved", "Planned", "ArtifactReady", "Available", "ChecklistPassed", "Ready")
 SILENCE_S = 15.0
+NEAR = "198.18.0.1,198.18.0.0/15,127.0.0.1"  # the local cluster, which no proxy reaches
 
 
 class DemoError(Exception):
@@ -203,9 +206,20 @@ def next_commands(kubectl: Kubectl, name: str) -> list[str]:
             f"{kubectl.typed} delete namespace {NAMESPACE}  # end the model and remove its files",
         ]
     return [
+        *past_proxy(os.environ),
         *common,
         f".venv/bin/python -m slipway {slipway} --kubeconfig .cluster/kubeconfig",
         "make clean  # stop everything",
+    ]
+
+
+def past_proxy(environment: Mapping[str, str]) -> list[str]:
+    """What the shell needs first where a proxy is set: make says it to its own commands only."""
+    proxies = {"http_proxy", "https_proxy", "all_proxy"}
+    if not any(value and name.lower() in proxies for name, value in environment.items()):
+        return []
+    return [
+        f'export NO_PROXY="{NEAR},${{NO_PROXY:-$no_proxy}}"; export no_proxy="$NO_PROXY"  # past the proxy'
     ]
 
 

@@ -9,8 +9,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HUB = "http://198.18.0.1:8090"
+sys.path.insert(0, str(ROOT))
+
+from hack.cluster import layout  # noqa: E402 - this file is a program, run by its path
+from hack.demo import release  # noqa: E402 - the same
+
+HUB = "http://{}:{}".format(*layout.HUB)
 KUBECONFIG = ROOT / ".cluster/kubeconfig"
+NEXT = "next: make cluster-doctor; logs are in .cluster/log/"
 
 
 def main() -> int:
@@ -19,6 +25,11 @@ def main() -> int:
     archives = [entry["archive"] for entry in images.values()]
     step("loading images", [sys.executable, "hack/cluster/cluster.py", "load", *archives])
     step("starting the model hub", [sys.executable, "hack/hub/hub.py", "up"])
+    try:
+        release.recover(kubectl())
+    except release.ReleaseError as error:
+        print(f"failed: reading the Helm release: {error}\n{NEXT}", file=sys.stderr)
+        return 1
     step("helm upgrade --install slipway", helm(images))
     ready = kubectl("rollout", "status", "deploy/slipway", "-n", "slipway-system", "--timeout=180s")
     step("waiting for the operator", ready)
@@ -31,7 +42,7 @@ def step(what: str, command: list[str]) -> None:
     done = subprocess.run(command, cwd=ROOT, check=False)
     if done.returncode:
         print(f"failed: {what} (exit {done.returncode}): {' '.join(command)}", file=sys.stderr)
-        print("next: make cluster-doctor; logs are in .cluster/log/", file=sys.stderr)
+        print(NEXT, file=sys.stderr)
         raise SystemExit(done.returncode)
 
 

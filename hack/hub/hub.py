@@ -21,8 +21,8 @@ from hack.cluster import host, layout  # noqa: E402 - this file is a program, ru
 from hack.hub.cache import key_of  # noqa: E402 - the same
 from hack.hub.repos import DEMO, demo_root  # noqa: E402 - the same
 
-PUBLIC = "198.18.0.1:8090"
-ADMIN = "127.0.0.1:8091"
+PUBLIC = "{}:{}".format(*layout.HUB)
+ADMIN = "{}:{}".format(*layout.HUB_ADMIN)
 CLUSTER = [sys.executable, str(ROOT / "hack/cluster/cluster.py")]
 NAME = "hub"
 PATIENCE_S = 60.0
@@ -70,15 +70,11 @@ def down() -> int:
 
 def strangers() -> list[str]:
     """A line for each process, other than the cluster's own, that holds one of the hub's ports."""
-    found = []
-    for address, _, port in (PUBLIC.rpartition(":"), ADMIN.rpartition(":")):
-        for held in host.listeners([int(port)], frozenset({address})):
-            who = held.process
-            if who and host.environment(who.pid).get(layout.MARK):
-                continue
-            name = f"{who.command} (pid {who.pid})" if who else "a process that can't be seen"
-            found.append(f"hub: port {port} on {held.address} is in use by {name}: end it first")
-    return found
+    return [
+        f"hub: {line}: end it first"
+        for address, port in (layout.HUB, layout.HUB_ADMIN)
+        for line in host.strangers({port: "the hub"}, frozenset({address}), layout.MARK)
+    ]
 
 
 def clear_faults() -> bool:

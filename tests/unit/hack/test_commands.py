@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hack.cluster import cluster, host, layout, network, probe, remains, up
+from hack.cluster import cluster, host, kernel, layout, network, probe, remains, up
 
 CHECKOUT = Path(layout.CHECKOUT)
 
 
 def bootstrap(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{path}:/usr/bin:/bin"}
+    environment = {**os.environ, "PATH": f"{path}:/usr/bin:/bin", "SLIPWAY_CACHE": str(path.parent / "cache")}
     command = ["bash", str(CHECKOUT / "hack/bootstrap.sh"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
@@ -116,19 +116,42 @@ def test_what_another_checkout_left_is_named_and_cleared(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     left = remains.Remains([host.Process(7, "etcd", "/other")], [], [], [], [])
-    cleared: list[str] = []
+    cleared: list[object] = []
     monkeypatch.setattr(layout, "STATE", tmp_path)
     monkeypatch.setattr(layout, "OWNER", tmp_path / "owner.json")
     monkeypatch.setattr(remains, "read_owner", lambda: remains.Owner("/other", "b", "s", "0"))
     monkeypatch.setattr(remains, "find", lambda: left)
-    monkeypatch.setattr(remains, "clear", lambda _found, forwarding, _say: cleared.append(forwarding))
+    monkeypatch.setattr(remains, "clear", lambda _found, owner, _say: cleared.append(owner.forwarding))
     monkeypatch.setattr(network, "foreign_addresses", list)
     monkeypatch.setattr(network, "forwarding", lambda: "0")
+    monkeypatch.setattr(kernel, "settings", lambda: {"kernel/panic": "0"})
     said: list[str] = []
     up.own(said.append)
     assert cleared == ["0"]
     assert "the checkout /other" in said[0]
-    assert f'"{layout.CHECKOUT}"' in (tmp_path / "owner.json").read_text()
+    monkeypatch.undo()
+    monkeypatch.setattr(layout, "OWNER", tmp_path / "owner.json")
+    owner = remains.read_owner()
+    assert owner
+    assert owner.ours
+    assert (owner.forwarding, owner.kernel) == ("0", {"kernel/panic": "0"})
+
+
+def test_a_half_ended_cluster_of_ours_is_ended_before_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = remains.Owner(str(layout.CHECKOUT), host.boot_id(), remains.ENDING, "0")
+    left = remains.Remains([], [], [], [], [Path("/var/x")])
+    done: list[object] = []
+    monkeypatch.setattr(remains, "read_owner", lambda: half)
+    monkeypatch.setattr(remains, "find", lambda: left)
+    monkeypatch.setattr(remains, "clear", lambda found, owner, _say: done.append((found, owner)))
+    monkeypatch.setattr(remains, "write_owner", done.append)
+    monkeypatch.setattr(network, "foreign_addresses", list)
+    said: list[str] = []
+    up.own(said.append)
+    assert done[0] == (left, half)
+    assert isinstance(done[1], remains.Owner)
+    assert done[1].shape == up.shape()
+    assert "this checkout, half ended" in said[0]
 
 
 def test_a_clusters_own_names_are_not_for_other_services() -> None:

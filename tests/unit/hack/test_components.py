@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 import yaml
 
-from hack.cluster import addons, components, layout, node, supervise
+from hack.cluster import addons, components, layout, network, node, supervise
 from hack.cluster.components import ControlPlaneFiles, Program
 
 OURS = ipaddress.ip_network(layout.ALL_CIDR)
@@ -113,6 +113,13 @@ def test_the_pod_network_routes_through_the_node() -> None:
     config = json.loads(node.cni_config())
     assert [plugin["type"] for plugin in config["plugins"]] == ["ptp"]
     assert config["plugins"][0]["ipam"]["ranges"] == [[{"subnet": layout.POD_CIDR}]]
+
+
+def test_nobody_beyond_the_machine_reaches_into_the_cluster() -> None:
+    (chain,) = re.findall(r"chain prerouting \{(.*?)\}", network.rules(), re.DOTALL)
+    hook, rule = (line.strip() for line in chain.strip().splitlines())
+    assert hook == "type filter hook prerouting priority raw; policy accept;"  # before any translation
+    assert rule == 'iifname != "lo" ip saddr != 198.18.0.0/15 ip daddr 198.18.0.0/15 drop'
 
 
 def test_one_storage_class_is_the_default() -> None:

@@ -89,8 +89,24 @@ def test_printed_commands_name_programs_that_are_there(context: str) -> None:
         if "/" in words[0]:
             assert (ROOT / words[0]).exists(), line
         else:
-            assert words[0] in {"kubectl", "make"}, line
+            assert words[0] in {"kubectl", "make", "export"}, line
         assert ("--context" in words) == (bool(context) and words[0] == "kubectl")
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "HTTP_PROXY"])
+def test_behind_a_proxy_the_cluster_is_named_as_an_exception(name: str) -> None:
+    (line,) = demo.past_proxy({name: "http://proxy.example:3128", "no_proxy": "a.example"})
+    environment = {"PATH": "/usr/bin:/bin", "no_proxy": "a.example"}
+    program = ["bash", "-c", f'{line}\necho "$NO_PROXY"; echo "$no_proxy"']
+    done = subprocess.run(program, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines() == ["198.18.0.1,198.18.0.0/15,127.0.0.1,a.example"] * 2
+    assert demo.past_proxy({name: "", "NO_PROXY": "a.example"}) == []
+
+
+def test_the_proxy_is_passed_only_on_the_way_to_the_local_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    assert demo.next_commands(demo.Kubectl(""), "m")[0].startswith("export NO_PROXY=")
+    assert not any("NO_PROXY" in line for line in demo.next_commands(demo.Kubectl("kind-kind"), "m"))
 
 
 def test_printed_make_targets_exist() -> None:

@@ -21,6 +21,6 @@ def test_a_taken_port_is_named_with_its_holder(
     monkeypatch.setattr(host, "environment", lambda _: {})
     monkeypatch.setattr(hub, "demo_root", lambda: pytest.fail("nothing may start"))
     assert hub.up() == 1
-    assert "port 8091 on 127.0.0.1 is in use by nginx: master (pid" in capsys.readouterr().err
+    assert "port 8091 on 127.0.0.1, for the hub, is in use by nginx: master (pid" in capsys.readouterr().err
     monkeypatch.setattr(host, "environment", lambda _: {layout.MARK: "/x"})
     assert hub.strangers() == []

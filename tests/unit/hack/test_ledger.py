@@ -74,6 +74,16 @@ def test_a_daemon_that_a_step_leaves_does_not_hold_it(tmp_path: Path) -> None:
     os.kill(int((tmp_path / "log/steps/daemon.log").read_text()), signal.SIGTERM)
 
 
+def test_a_step_that_runs_twice_at_once_has_two_logs(tmp_path: Path) -> None:
+    with ledger.reserved(tmp_path, "Build it") as (first, _):
+        first.write_text("of the first\n")
+        with ledger.reserved(tmp_path, "Build it") as (second, _):
+            assert second == tmp_path / f"build-it-{os.getpid()}.log"
+        assert first.read_text() == "of the first\n"
+    with ledger.reserved(tmp_path, "Build it") as (again, _):
+        assert again == first == tmp_path / "build-it.log"
+
+
 def test_the_table_shows_the_last_run_and_its_sum() -> None:
     rows = [
         ledger.Entry("1", "old", 0, 50, 0, "a.log"),
