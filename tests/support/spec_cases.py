@@ -44,6 +44,16 @@ def optimize(**fields: Any) -> dict[str, Any]:
     return {"optimize": fields}
 
 
+def tolerate(**fields: Any) -> dict[str, Any]:
+    """A spec with one toleration."""
+    return engine(podOverrides={"tolerations": [fields]})
+
+
+def caller(**fields: Any) -> dict[str, Any]:
+    """A spec with one caller."""
+    return {"access": {"allowFrom": [fields]}}
+
+
 RIGHT = [
     Case("only a source", {}),
     Case("longest name", {}, name="a" * 40),
@@ -57,10 +67,19 @@ RIGHT = [
     Case(
         "generation", engine(generation={"temperature": "0", "topP": "1.0", "topK": 0, "systemPrompt": "x"})
     ),
-    Case("own label", engine(podOverrides={"labels": {"acme.example/team": "a"}})),
-    Case(
-        "toleration", engine(podOverrides={"tolerations": [{"operator": "Exists", "tolerationSeconds": 3}]})
-    ),
+    Case("own label", engine(podOverrides={"labels": {"acme.example/team": "a", "Team_1": ""}})),
+    Case("annotation", engine(podOverrides={"annotations": {"Acme.Example/a": "any text: {}", "b": ""}})),
+    Case("longest label", engine(podOverrides={"labels": {"p" * 253 + "/" + "n" * 63: "v" * 63}})),
+    Case("node label", engine(podOverrides={"nodeSelector": {"topology.kubernetes.io/zone": "eu-1.a"}})),
+    Case("priority class", engine(podOverrides={"priorityClassName": "production.high"})),
+    Case("every taint", tolerate(operator="Exists")),
+    Case("taint with time", tolerate(operator="Exists", effect="NoExecute", tolerationSeconds=3)),
+    Case("taint with value", tolerate(key="acme.example/dedicated", value="models", effect="NoSchedule")),
+    Case("taint without value", tolerate(key="dedicated", operator="Exists", value="")),
+    Case("least cpu", engine(resources={"cpu": "1m"})),
+    Case("cpu as a decimal", engine(resources={"cpu": "0.05"})),
+    Case("storage class", {"store": {"storageClassName": "fast.local", "size": "0.5Gi"}}),
+    Case("caller", {"access": {"allowFrom": [{"namespace": "team-a", "podLabels": {"app": "web"}}]}}),
     Case("flag", engine(args={"flash-attn": ""})),
     Case("pinned image", engine(image="docker.io/acme/server@sha256:" + "0" * 64)),
 ]
@@ -112,7 +131,66 @@ WRONG = [
         engine(podOverrides={"labels": {"slipway.dev/model": "a"}}),
         "spec.engine.podOverrides.labels",
     ),
+    *(
+        Case(
+            f"{field} {key[:12]!r}",
+            engine(podOverrides={field: {key: "a"}}),
+            f"spec.engine.podOverrides.{field}",
+        )
+        for field in ("labels", "annotations", "nodeSelector")
+        for key in ("A B", "", "-a", "a/b/c", "a..b/c", "n" * 64, "p" * 254 + "/n")
+    ),
+    Case(
+        "upper case prefix of a label",
+        engine(podOverrides={"labels": {"Acme/team": "a"}}),
+        "spec.engine.podOverrides.labels",
+    ),
+    *(
+        Case(
+            f"{field} value {value[:12]!r}",
+            engine(podOverrides={field: {"team": value}}),
+            f"spec.engine.podOverrides.{field}.team",
+        )
+        for field in ("labels", "nodeSelector")
+        for value in ("A B", "a-", "v" * 64)
+    ),
+    Case(
+        "annotation as a number",
+        engine(podOverrides={"annotations": {"a": 1}}),
+        "spec.engine.podOverrides.annotations.a",
+    ),
+    Case(
+        "priority class with a blank",
+        engine(podOverrides={"priorityClassName": "A B"}),
+        "spec.engine.podOverrides.priorityClassName",
+    ),
+    Case("taint's key", tolerate(key="a b"), "spec.engine.podOverrides.tolerations[0].key"),
+    Case("taint's value", tolerate(key="a", value="a b"), "spec.engine.podOverrides.tolerations[0].value"),
+    Case(
+        "value with Exists",
+        tolerate(key="a", operator="Exists", value="b"),
+        "spec.engine.podOverrides.tolerations[0].value",
+    ),
+    Case("no key with Equal", tolerate(value="b"), "spec.engine.podOverrides.tolerations[0].key"),
+    Case(
+        "time without effect",
+        tolerate(key="a", effect="NoSchedule", tolerationSeconds=3),
+        "spec.engine.podOverrides.tolerations[0].tolerationSeconds",
+    ),
+    *(
+        Case(f"cpu {cpu!r}", engine(resources={"cpu": cpu}), "spec.engine.resources.cpu")
+        for cpu in ("0", 0, "0.0", "0m", "0.5m", "0.0004")
+    ),
+    Case("no memory", engine(resources={"memory": "0Gi"}), "spec.engine.resources.memory"),
+    Case("memory as 0", engine(resources={"memory": 0}), "spec.engine.resources.memory"),
     Case("size of the store", {"store": {"size": "big"}}, "spec.store.size"),
+    Case("store of nothing", {"store": {"size": "0"}}, "spec.store.size"),
+    Case("storage class with a blank", {"store": {"storageClassName": "A B"}}, "spec.store.storageClassName"),
+    Case("caller's namespace with a blank", caller(namespace="Team A"), "spec.access.allowFrom[0].namespace"),
+    Case("caller's label", caller(podLabels={"A B": "a"}), "spec.access.allowFrom[0].podLabels"),
+    Case(
+        "caller's label's value", caller(podLabels={"app": "A B"}), "spec.access.allowFrom[0].podLabels.app"
+    ),
     Case("profile", {"checklist": {"profile": "prod"}}, "spec.checklist.profile"),
     Case("suspend in quotes", {"suspend": "yes"}, "spec.suspend"),
     Case(

@@ -6,9 +6,23 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api.base import Bounded, Model, Quantity, Rule
+from slipway.api.base import (
+    ANNOTATION_KEY,
+    Bounded,
+    LabelKey,
+    LabelValue,
+    Model,
+    ObjectName,
+    Quantity,
+    Rule,
+    keys_rule,
+    matches,
+    positive_rule,
+)
 
 DECIMAL = r"^[0-9]+(\.[0-9]+)?$"
+AT_LEAST_1M = "^(0*[1-9][0-9.]*m?|0+[.][0-9]{0,2}[1-9][0-9]*)([kMGT]i?)?$"
+"""CPU that is not nothing: Kubernetes counts whole thousandths of a core."""
 OWN_PREFIXES = ("slipway.dev/", "app.kubernetes.io/")
 """Label prefixes that the operator's selectors rest on."""
 
@@ -21,35 +35,70 @@ class Resources(Model):
     memory: Quantity | None = None
     """Memory request and limit of one replica, such as 8Gi."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"!has(self.cpu) || string(self.cpu).matches('{AT_LEAST_1M}')",
+            holds=lambda given: given.cpu is None or matches(AT_LEAST_1M, given.cpu),
+            message="cpu must be at least 1m, such as 2 or 500m; leave it out to have it computed",
+            field="cpu",
+        ),
+        positive_rule("memory", "8Gi"),
+    )
+
 
 class Toleration(Model):
     """A taint that the pods tolerate, as in a pod's spec."""
 
-    key: Annotated[str, Field(max_length=316)] | None = None
+    key: LabelKey | None = None
     """Key of the taint; absent with operator Exists matches every taint."""
     operator: Literal["Exists", "Equal"] | None = None
     """Exists or Equal (the default)."""
-    value: Annotated[str, Field(max_length=63)] | None = None
+    value: LabelValue | None = None
     """Value of the taint, with operator Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Effect of the taint; absent matches all."""
     toleration_seconds: int | None = None
     """With effect NoExecute: how long pods stay once the taint is there; absent is for ever."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
+            holds=lambda taint: taint.operator != "Exists" or not taint.value,
+            message="operator Exists has no value: drop value, or set operator to Equal",
+            field="value",
+        ),
+        Rule(
+            cel="(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
+            holds=lambda taint: bool(taint.key) or taint.operator == "Exists",
+            message="operator Equal needs a key: name the taint's, or set operator to Exists for every taint",
+            field="key",
+        ),
+        Rule(
+            cel="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            holds=lambda taint: taint.toleration_seconds is None or taint.effect == "NoExecute",
+            message="only effect NoExecute has a time: drop tolerationSeconds, or set effect to NoExecute",
+            field="tolerationSeconds",
+        ),
+    )
+
+
+def _own_labels(pod: PodOverrides) -> list[str]:
+    return [key for key in pod.labels or {} if key.startswith(OWN_PREFIXES)]
+
 
 class PodOverrides(Model):
     """Scheduling and metadata of the model's pods; nothing else of a pod can be changed."""
 
-    labels: Annotated[dict[str, Bounded], Field(max_length=32)] | None = None
+    labels: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
     """More labels, for example for cost allocation. Those of slipway.dev/ and app.kubernetes.io/ are the
     operator's."""
     annotations: Annotated[dict[str, Bounded], Field(max_length=32)] | None = None
     """More annotations, for example to turn a service mesh off."""
-    node_selector: Annotated[dict[str, Bounded], Field(max_length=32)] | None = None
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
     """Node labels that are needed beside those of the plan."""
     tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
     """Taints that the pods tolerate."""
-    priority_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    priority_class_name: ObjectName | None = None
     """PriorityClass of the engine's pods."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -57,10 +106,14 @@ class PodOverrides(Model):
             cel="!has(self.labels) || !self.labels.exists(key, "
             + " || ".join(f"key.startsWith('{prefix}')" for prefix in OWN_PREFIXES)
             + ")",
-            holds=lambda pod: not any(key.startswith(OWN_PREFIXES) for key in pod.labels or {}),
+            holds=lambda pod: not _own_labels(pod),
             message="labels of slipway.dev/ and app.kubernetes.io/ are the operator's: choose another prefix",
             field="labels",
+            culprits=_own_labels,
         ),
+        keys_rule("labels", "labels"),
+        keys_rule("annotations", "annotations", ANNOTATION_KEY),
+        keys_rule("nodeSelector", "node_selector"),
     )
 
 

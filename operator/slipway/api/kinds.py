@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from slipway.api.base import Model, Rule
+from slipway.api.base import Model, Rule, matches
 from slipway.api.modelartifact import ModelArtifactSpec, ModelArtifactStatus
 from slipway.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
 
@@ -63,7 +62,7 @@ _AGE = Column("Age", ".metadata.creationTimestamp", "Time since it was made.", "
 
 NAME_RULE = Rule(
     cel=f"size(self.metadata.name) <= {NAME_LIMIT} && self.metadata.name.matches('{NAME_PATTERN}')",
-    holds=lambda name: len(name) <= NAME_LIMIT and re.search(NAME_PATTERN, name) is not None,
+    holds=lambda name: len(name) <= NAME_LIMIT and matches(NAME_PATTERN, name),
     message=f"the name must be at most {NAME_LIMIT} characters: lower-case letters, digits and dashes, "
     "starting with a letter (the Service and the Jobs are named after it)",
     field="metadata.name",

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api.base import Bounded, LocalRef, Model, Percent, Quantity, Rule
+from slipway.api.base import (
+    LabelValue,
+    LocalRef,
+    Model,
+    NamespaceName,
+    ObjectName,
+    Percent,
+    Quantity,
+    Rule,
+    keys_rule,
+    matches,
+    positive_rule,
+)
 from slipway.api.deploymentstatus import (
     ArtifactSummary,
     BenchmarkStatus,
@@ -71,7 +82,7 @@ class ModelSource(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel=f"!self.source.startsWith('hf://') || self.source.matches('{HF_SOURCE}')",
-            holds=lambda model: not model.source.startswith("hf://") or _matches(HF_SOURCE, model.source),
+            holds=lambda model: not model.source.startswith("hf://") or matches(HF_SOURCE, model.source),
             message="a Hugging Face source is written hf://ORG/NAME, such as hf://Qwen/Qwen2.5-7B-Instruct; "
             "a branch, tag or commit goes into spec.model.revision",
             field="source",
@@ -150,7 +161,7 @@ class Autoscaling(Model):
 class Store(Model):
     """Where the artifacts lie: one PersistentVolumeClaim each."""
 
-    storage_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    storage_class_name: ObjectName | None = None
     """StorageClass of the claims; default the installation's, else the cluster's."""
     size: Quantity | None = None
     """Size of each claim in place of the computed one, such as 20Gi; refused up front when too small."""
@@ -158,14 +169,18 @@ class Store(Model):
     """ReadWriteOnce (the default): any class will do, and all replicas run on one node, the volume's.
     ReadWriteMany: replicas spread over nodes; the class has to offer it (NFS, CephFS, EFS and the like)."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (positive_rule("size", "20Gi"),)
+
 
 class Caller(Model):
     """Pods that may call the model. Absent parts match everything."""
 
-    namespace: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    namespace: NamespaceName | None = None
     """Name of the callers' namespace; absent is every namespace."""
-    pod_labels: Annotated[dict[str, Bounded], Field(max_length=16)] | None = None
+    pod_labels: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = None
     """Labels that the callers' pods have; absent is every pod."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (keys_rule("podLabels", "pod_labels"),)
 
 
 class Access(Model):
@@ -197,7 +212,3 @@ class ModelDeploymentSpec(Model):
     checklist: Checklist | None = None
     suspend: bool | None = None
     """True: Slipway changes nothing of this object until it is false again; what runs goes on."""
-
-
-def _matches(pattern: str, text: str) -> bool:
-    return re.search(pattern, text) is not None

@@ -7,25 +7,23 @@ CRD can't know: which schemes and levels exist in this version.
 from __future__ import annotations
 
 import copy
-import difflib
-import json
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from slipway.api import reasons
-from slipway.api.base import Model
+from slipway.api.base import Model, Rule
 from slipway.api.kinds import MODEL_DEPLOYMENT
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.schema import submodels
+from slipway.api.words import as_json, describe, shown, suggest, unknown_level
 from slipway.errors import InvalidSpecError
 from slipway_runtime.contract import LEVELS
 from slipway_runtime.sources import SCHEMES
 
+__all__ = ["Location", "Problem", "parse", "problem", "problems", "salvage", "suggest"]
 SALVAGE_ROUNDS = 4
 """Dropping a wrong field can make its parent wrong, at most as often as the spec is deep."""
 
@@ -59,7 +57,7 @@ def parse(obj: dict[str, Any]) -> ModelDeploymentSpec:
     found = problems(obj)
     if found:
         raise InvalidSpecError(found[0].reason, "; ".join(problem.message for problem in found))
-    return ModelDeploymentSpec.model_validate_json(_json(obj["spec"]))
+    return ModelDeploymentSpec.model_validate_json(as_json(obj["spec"]))
 
 
 def problems(obj: dict[str, Any]) -> list[Problem]:
@@ -87,29 +85,17 @@ def problem(location: Location, text: str, reason: str = reasons.INVALID_SPEC) -
     return Problem(path, reason, f"{path}: {text}", location)
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """``did you mean X? Known: …``; without the question when nothing is near."""
-    names = list(known)
-    near = difflib.get_close_matches(word.lower(), [name.lower() for name in names], n=1)
-    nearest = [name for name in names if near and name.lower() == near[0]]
-    question = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"{question}Known: {', '.join(names)}"
-
-
-def _json(value: Any) -> str:
-    """YAML also knows dates, which JSON has not: they become the text that the user wrote."""
-    return json.dumps(value, default=str)
-
-
 def _name_problems(metadata: Any) -> Iterator[Problem]:
     name = metadata.get("name") if isinstance(metadata, dict) else None
     where = ("metadata", "name")
-    if not isinstance(name, str):
+    if name is None:
         yield problem(where, "is missing", reasons.INVALID_NAME)
-        return
-    for rule in MODEL_DEPLOYMENT.root_rules:
-        if not rule.holds(name):
-            yield problem(where, f"{name!r}: {rule.message}", rule.reason)
+    elif not isinstance(name, str):
+        yield problem(where, f"must be a text: put {shown(name)} in quotes", reasons.INVALID_NAME)
+    else:
+        for rule in MODEL_DEPLOYMENT.root_rules:
+            if not rule.holds(name):
+                yield problem(where, f"{shown(name)}: {rule.message}", rule.reason)
 
 
 def _structure_problems(spec: dict[str, Any]) -> Iterator[Problem]:
@@ -121,61 +107,12 @@ def _structure_problems(spec: dict[str, Any]) -> Iterator[Problem]:
             reason = (
                 reasons.INVALID_SOURCE if location == ("spec", "model", "source") else reasons.INVALID_SPEC
             )
-            yield problem(location, _words(details), reason)
+            yield problem(location, describe(details), reason)
 
 
 def _validate(model: type[M], raw: Any) -> M:
     """As strict as the API server: no coercion, wire names only."""
-    return model.model_validate_json(_json(raw), strict=True, by_alias=True, by_name=False)
-
-
-def _words(error: ErrorDetails) -> str:
-    """Pydantic's error in a sentence for a person."""
-    location, given, context = error["loc"], error["input"], error.get("ctx", {})
-    match error["type"]:
-        case "missing":
-            words = "is missing"
-        case "extra_forbidden":
-            words = f"no such field; {suggest(str(location[-1]), _siblings(location))}"
-        case "literal_error":
-            allowed = re.findall(r"'([^']*)'", str(context["expected"]))
-            words = f"{given!r} is not allowed; {suggest(str(given), allowed)}"
-        case "string_pattern_mismatch":
-            words = f"{given!r} is not {FORMS.get(str(location[-1]), context['pattern'])}"
-        case "string_type":
-            wanted = FORMS.get(str(location[-1]))
-            words = (
-                f"must be {wanted}, not {given!r}" if wanted else f"must be a text: put {given!r} in quotes"
-            )
-        case "model_type" | "model_attributes_type" | "dict_type":
-            words = f"must be a map of fields, not {given!r}"
-        case _:
-            words = f"{error['msg'][0].lower()}{error['msg'][1:]}, not {given!r}"
-    return words
-
-
-FORMS = {
-    "source": "of the form SCHEME://…, for example hf://ORG/NAME",
-    "maxQualityLoss": 'a percentage such as "10%"',
-    "cpu": "a Kubernetes quantity such as 2 or 500m",
-    "memory": "a Kubernetes quantity such as 8Gi",
-    "size": "a Kubernetes quantity such as 20Gi",
-    "temperature": 'a decimal number in quotes such as "0.7"',
-    "topP": 'a decimal number in quotes such as "0.95"',
-    "image": "an image reference without blanks",
-    "name": "a name of lower-case letters, digits and dashes",
-}
-"""What a pattern means, by field."""
-
-
-def _siblings(location: Location) -> list[str]:
-    """Known fields of the object that holds the unknown one at this location (inside spec)."""
-    model: type[Model] = ModelDeploymentSpec
-    for part in location[:-1]:
-        if isinstance(part, str):
-            fields = {field.alias: field for field in model.model_fields.values()}
-            model = submodels(fields[part].annotation)[0]
-    return [str(field.alias) for field in model.model_fields.values()]
+    return model.model_validate_json(as_json(raw), strict=True, by_alias=True, by_name=False)
 
 
 def _rule_problems(model: type[Model], raw: Any, location: Location) -> Iterator[Problem]:
@@ -183,10 +120,9 @@ def _rule_problems(model: type[Model], raw: Any, location: Location) -> Iterator
     if not isinstance(raw, dict):
         return
     parsed = salvage(model, raw)
-    for rule in model.rules if parsed else ():
-        if not rule.holds(parsed):
-            where = (*location, rule.field) if rule.field else location
-            yield problem(where, rule.message, rule.reason)
+    for rule in model.rules:
+        if parsed and not _dropped(rule.field, parsed, raw) and not rule.holds(parsed):
+            yield from _broken(rule, parsed, location)
     for field in model.model_fields.values():
         name = str(field.alias)
         for inner in submodels(field.annotation):
@@ -196,6 +132,23 @@ def _rule_problems(model: type[Model], raw: Any, location: Location) -> Iterator
                 yield from _rule_problems(
                     inner, item, (*location, name) if index is None else (*location, name, index)
                 )
+
+
+def _dropped(field: str, parsed: Model, raw: dict[str, Any]) -> bool:
+    """Whether this field is there but wrong by itself: a rule about it would only say the same again."""
+    names = {str(info.alias): name for name, info in type(parsed).model_fields.items()}
+    return field in raw and names.get(field) not in parsed.model_fields_set
+
+
+def _broken(rule: Rule, parsed: Model, location: Location) -> Iterator[Problem]:
+    """The path is the API server's, the map; the line is that of the wrong key."""
+    where = (*location, rule.field) if rule.field else location
+    if rule.culprits is None:
+        yield problem(where, rule.message, rule.reason)
+        return
+    for key in rule.culprits(parsed):
+        named = problem(where, f"{shown(key)}: {rule.message}", rule.reason)
+        yield replace(named, location=(*where, key))
 
 
 def salvage(model: type[M], raw: Any) -> M | None:
@@ -233,7 +186,7 @@ def _catalogue_problems(spec: dict[str, Any]) -> Iterator[Problem]:
         yield problem(("spec", "model", "source"), text, reasons.UNKNOWN_SCHEME)
     level = _text(spec, "optimize", "level")
     if level and level not in ("auto", *LEVELS):
-        text = f"{level!r} is no level of llama.cpp; {suggest(level, ('auto', *LEVELS))}"
+        text = f"{shown(level)} {unknown_level(level)}; {suggest(level, ('auto', *LEVELS))}"
         yield problem(("spec", "optimize", "level"), text, reasons.UNKNOWN_LEVEL)
 
 

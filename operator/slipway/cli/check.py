@@ -7,14 +7,24 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from slipway.api.validate import Location, Problem, problem, problems, salvage
+from slipway.cli import FINDINGS, OK, USAGE, UsageError, complain, epilog
+from slipway.cli._files import KIND, BrokenYamlError, Document, documents, none_found, read_text
 
-KIND = "ModelDeployment"
+if TYPE_CHECKING:
+    from slipway.api.validate import Location
+
+EXAMPLES = """\
+  slipway check model.yaml
+  slipway check models/*.yaml -o json
+  kubectl get mdl -A -o yaml | slipway check -"""
+EXIT_CODES = """\
+  0  no mistakes
+  1  mistakes, a line each
+  2  the command line is wrong, a file can't be read, or there is none to check"""
 
 
 @dataclass(frozen=True)
@@ -34,8 +44,10 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "check",
-        help="report every mistake of the ModelDeployments in files",
-        description="Checks ModelDeployments in YAML or JSON files; objects of other kinds are passed over.",
+        help="report every mistake of ModelDeployments in files",
+        description="Checks ModelDeployments in YAML or JSON files, also inside a List; objects of other "
+        "kinds are passed over. Needs no cluster.",
+        epilog=epilog(EXAMPLES, EXIT_CODES),
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="a file; - is standard input")
     parser.add_argument(
@@ -45,20 +57,29 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; returns 1 when there are any."""
-    from slipway.cli import FINDINGS, OK, UsageError
-
-    texts = {file: _read(file) for file in args.files}
-    findings = [finding for file, text in texts.items() for finding in check_text(file, text)]
+    findings: list[Finding] = []
+    kinds: list[str] = []
+    unreadable = []
+    for file in dict.fromkeys(args.files):
+        try:
+            found, seen = examine(file, read_text(file))
+        except UsageError as error:  # the other files are checked all the same
+            unreadable.append(str(error))
+        else:
+            findings += found
+            kinds += seen
     if args.output == "json":
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        for found in findings:
-            print(f"{found.file}:{found.line}: {found.name}: {found.message} [{found.reason}]")
-    if findings:
-        return FINDINGS
-    count = sum(1 for text in texts.values() for node in _documents(text) if _is_ours(node[1]))
+        for one in findings:
+            print(f"{one.file}:{one.line}: {one.name}: {one.message} [{one.reason}]")
+    for message in unreadable:
+        complain("check", message)
+    if unreadable or findings:
+        return USAGE if unreadable else FINDINGS
+    count = kinds.count(KIND)
     if not count:
-        raise UsageError(f"no {KIND} in {', '.join(args.files)}")
+        raise none_found(args.files, kinds)
     print(f"{count} {KIND}{'s' if count > 1 else ''}: no mistakes", file=sys.stderr)
     return OK
 
@@ -70,77 +91,32 @@ def check_text(file: str, text: str) -> list[Finding]:
         file: its name, for the findings.
         text: YAML or JSON, any number of documents.
     """
-    findings = []
+    return examine(file, text)[0]
+
+
+def examine(file: str, text: str) -> tuple[list[Finding], list[str]]:
+    """The findings of a text in the order of lines, and the kinds of its objects."""
+    findings: list[Finding] = []
+    kinds = []
     try:
-        for index, (node, obj) in enumerate(_documents(text), 1):
-            if _is_ours(obj):
-                name = f"{KIND}/{_name(obj)}"
-                found = [*_duplicates(node), *object_problems(obj)]
-                findings += [_finding(file, index, name, node, one) for one in found]
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        return [*findings, Finding(file, 0, line, "YAML", "", "InvalidYaml", str(error.problem or error))]
-    return sorted(findings, key=lambda finding: finding.line)
+        for document in documents(file, text):
+            kinds.append(document.kind)
+            if document.kind == KIND:
+                findings += _findings(file, document)
+    except BrokenYamlError as error:
+        findings.append(Finding(file, 0, error.line, "YAML", "", "InvalidYaml", error.cause))
+    return sorted(findings, key=lambda finding: finding.line), kinds
 
 
-def object_problems(obj: dict[str, Any]) -> Iterator[Problem]:
-    """All that can be said of one object without a cluster: API and engines."""
-    from slipway import engines
-    from slipway.api import API_VERSION
-    from slipway.api.modeldeployment import ModelDeploymentSpec
+def _findings(file: str, document: Document) -> Iterator[Finding]:
+    from slipway.api.validate import problem
+    from slipway.cli._mistakes import name_of, object_problems
 
-    if obj.get("apiVersion") != API_VERSION:
-        yield problem(("apiVersion",), f"{obj.get('apiVersion')!r} must be {API_VERSION}")
-    yield from problems(obj)
-    spec = salvage(ModelDeploymentSpec, obj.get("spec"))
-    for found in engines.problems(spec) if spec else ():
-        text = found.message.removeprefix(f"{found.path}: ")
-        yield problem(tuple(found.path.split(".")), text, found.reason)
-
-
-def _read(file: str) -> str:
-    return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-
-
-def _documents(text: str) -> Iterator[tuple[yaml.Node, Any]]:
-    """Node and value of each document; the node knows the lines."""
-    loader = yaml.SafeLoader(text)
-    try:
-        while loader.check_node():
-            if (node := loader.get_node()) is not None:
-                yield node, loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _is_ours(obj: Any) -> bool:
-    return isinstance(obj, dict) and obj.get("kind") == KIND
-
-
-def _name(obj: dict[str, Any]) -> str:
-    metadata = obj.get("metadata")
-    return str(metadata.get("name", "?")) if isinstance(metadata, dict) else "?"
-
-
-def _duplicates(node: yaml.Node, location: Location = ()) -> Iterator[Problem]:
-    """Fields that are written twice: YAML would silently take the last."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield problem((*location, key.value), "is written twice")
-            seen.add(key.value)
-            yield from _duplicates(value, (*location, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _duplicates(value, (*location, index))
-
-
-def _finding(file: str, document: int, name: str, node: yaml.Node, found: Problem) -> Finding:
-    return Finding(
-        file, document, find_line(node, found.location), name, found.path, found.reason, found.message
-    )
+    twice = (problem(location, "is written twice") for location in document.twice)
+    name = f"{KIND}/{name_of(document.value)}"
+    for one in (*twice, *object_problems(document.value)):
+        line = find_line(document.node, one.location)
+        yield Finding(file, document.number, line, name, one.path, one.reason, one.message)
 
 
 def find_line(node: yaml.Node, location: Location) -> int:

@@ -5,22 +5,34 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ValidationError
 
-from slipway.api.modeldeployment import ChecklistStatus, CheckResult
-from slipway.endpoint import read_endpoint
+from slipway.cli import complain, epilog, terminal_width, wrap
 from slipway.errors import ApiError, SlipwayError
-from slipway.kube import Kube
-from slipway.resources import MODEL
+
+if TYPE_CHECKING:
+    from slipway.api.modeldeployment import ChecklistStatus, CheckResult
+    from slipway.endpoint import Endpoint
 
 PASSED, FAILED, UNREADABLE = 0, 1, 2
 """Exit codes: no rule is FAIL; at least one is; there is no checklist to print."""
+IN_A_POD = "KUBERNETES_SERVICE_HOST"
+"""Set in every pod, where the service account stands in for a kubeconfig."""
 NAME_WIDTH = 20
+RESULT_WIDTH = 6
+LABEL_WIDTH = 7
+EXAMPLES = """\
+  slipway checklist qwen -n team
+  kubectl get mdl qwen -o json | slipway checklist -f - -o json"""
+EXIT_CODES = """\
+  0  no rule is FAIL
+  1  at least one rule is FAIL
+  2  the command line is wrong, or there is no checklist: no such model, no
+     cluster, or none yet"""
 
 
 class UnreadableError(SlipwayError):
@@ -31,19 +43,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declare the subcommand."""
     parser = subparsers.add_parser(
         "checklist",
-        help="print the production checklist of a model; exit code 1 if a rule is FAIL, 2 if there is none",
-        description="Print one model's production checklist: value, threshold, evidence and fix of each.",
+        help="print the production checklist of a model",
+        description="Prints one model's production checklist: value, threshold, evidence and fix of each.",
+        epilog=epilog(EXAMPLES, EXIT_CODES),
     )
-    parser.add_argument("name", nargs="?", help="ModelDeployment")
-    parser.add_argument("-n", "--namespace", help="its namespace; default: the context's")
-    parser.add_argument("--context", help="context of the kubeconfig; default: the current one")
-    parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="ModelDeployment")
+    parser.add_argument("-n", "--namespace", help="its namespace (the context's)")
+    parser.add_argument("--context", help="context of the kubeconfig (the current one)")
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="kubeconfig file ($KUBECONFIG, else ~/.kube/config)"
+    )
     parser.add_argument(
         "-f",
         "--filename",
-        help="read `kubectl get mdl NAME -o json` from this file (- for stdin), no cluster",
+        metavar="FILE",
+        help="read `kubectl get mdl NAME -o json` from this file, - for standard input: no cluster is asked",
     )
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    parser.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", help="how to print (table)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -52,13 +70,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         found = _read(args)
         checklist = checklist_of(found)
-    except (ApiError, UnreadableError) as error:
-        print(f"slipway checklist: {error}", file=sys.stderr)
-        return UNREADABLE
+    except SlipwayError as error:
+        return complain("checklist", str(error), UNREADABLE)
     if args.output == "json":
         print(json.dumps(checklist.model_dump(by_alias=True, exclude_none=True), indent=2))
     else:
-        print(table(str(found["metadata"]["name"]), checklist))
+        print(table(str(found["metadata"]["name"]), checklist, terminal_width()))
     return FAILED if any(row.result == "FAIL" for row in checklist.results) else PASSED
 
 
@@ -74,61 +91,126 @@ def checklist_of(found: dict[str, Any]) -> ChecklistStatus:
     Raises:
         UnreadableError: it is another kind, or there is no checklist yet.
     """
-    if found.get("kind") != "ModelDeployment":
+    from pydantic import ValidationError
+
+    from slipway.api.modeldeployment import ChecklistStatus
+
+    name, status = (found.get("metadata") or {}).get("name"), found.get("status") or {}
+    if found.get("kind") != "ModelDeployment" or not name:
+        kind = found.get("kind") or "file without a kind"
         raise UnreadableError(
-            f"this is a {found.get('kind') or 'file without a kind'}, not a ModelDeployment"
+            f"this is a {kind}, not one ModelDeployment; save one by `kubectl get mdl NAME -o json`"
         )
-    status = found.get("status") or {}
     if not status.get("checklist"):
-        name = found["metadata"]["name"]
         doing = status.get("progress") or f"`kubectl describe mdl {name}` says what it waits for"
         raise UnreadableError(f"{name} has no checklist yet, it comes once the model answers: {doing}")
     try:
         return ChecklistStatus.model_validate(status["checklist"])
     except ValidationError as error:
-        raise UnreadableError(f"status.checklist is from another version of Slipway: {error}") from error
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        text = f"status.checklist is from another version of Slipway ({where}: {first['msg'].lower()})"
+        raise UnreadableError(f"{text}: use the operator's own `slipway` to read it") from error
 
 
-def table(name: str, checklist: ChecklistStatus) -> str:
-    """The checklist for a person: a line a rule; for WARN and FAIL what was asked, seen, and the fix."""
+def table(name: str, checklist: ChecklistStatus, width: int = 0) -> str:
+    """The checklist for a person: a line a rule; for WARN and FAIL what was asked, seen, and the fix.
+
+    Args:
+        name: of the model.
+        checklist: its results.
+        width: of the lines; 0 is no limit.
+    """
     lines = [f"{name}: {checklist.summary} passed, profile {checklist.profile}"]
     for row in checklist.results:
-        lines += _row(row)
+        lines += _row(row, width)
     return "\n".join(lines)
 
 
-def _row(row: CheckResult) -> list[str]:
-    lines = [f"{row.result:<5} {row.check:<{NAME_WIDTH}} {row.value}"]
+def _row(row: CheckResult, width: int) -> list[str]:
+    indent = RESULT_WIDTH + NAME_WIDTH + 1
+    lines = wrap(f"{row.result:<{RESULT_WIDTH}}{row.check:<{NAME_WIDTH}} {row.value}", width, indent)
     if row.result in ("WARN", "FAIL"):
-        indent = " " * (6 + NAME_WIDTH + 1)
-        lines += [f"{indent}asked: {row.threshold}", f"{indent}seen:  {row.evidence}"]
-        lines += [f"{indent}fix:   {row.fix}"] if row.fix else []
+        for label, text in (("asked:", row.threshold), ("seen:", row.evidence), ("fix:", row.fix)):
+            if text:
+                line = f"{'':<{indent}}{label:<{LABEL_WIDTH}}{text}"
+                lines += wrap(line, width, indent + LABEL_WIDTH)
     return lines
 
 
 def read_file(filename: str) -> dict[str, Any]:
-    """A saved object, JSON or YAML.
+    """A saved object, JSON or YAML; of a List the only item.
 
     Raises:
-        UnreadableError: no such file, or it holds no object.
+        UsageError: no such file, or no YAML.
+        UnreadableError: it holds no object, or several.
     """
-    try:
-        text = sys.stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
-        found = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UnreadableError(f"{filename}: {error}") from error
+    from slipway.cli._files import read_data
+
+    found = read_data(filename)
     if not isinstance(found, dict):
-        raise UnreadableError(f"{filename}: holds no object; save one by `kubectl get mdl NAME -o json`")
-    return found
+        raise UnreadableError(
+            f"{filename}: holds no single object; save one by `kubectl get mdl NAME -o json`"
+        )
+    items = found.get("items")
+    only = items[0] if isinstance(items, list) and len(items) == 1 else found
+    return only if isinstance(only, dict) else found
 
 
 async def _read_cluster(args: argparse.Namespace) -> dict[str, Any]:
-    endpoint = await read_endpoint(args.kubeconfig, args.context)
+    from slipway.kube import Kube
+    from slipway.resources import MODEL
+
+    endpoint = await _read_endpoint(args)
     kube = Kube(endpoint)
     try:
         return await kube.get(MODEL, args.namespace or _namespace(args), args.name)
+    except ApiError as error:
+        if error.status:
+            raise UnreadableError(f"{args.name}: {error.message} ({error.status} {error.reason})") from error
+        hint = "is the cluster running, and is this the right --context?"
+        raise UnreadableError(f"no answer from {endpoint.server}: {_cause(error)}; {hint}") from error
     finally:
         await kube.close()
+
+
+async def _read_endpoint(args: argparse.Namespace) -> Endpoint:
+    """The cluster of the kubeconfig, or of the pod that this runs in.
+
+    Raises:
+        UnreadableError: there is no kubeconfig, or it can't be read.
+    """
+    from slipway.endpoint import read_endpoint
+
+    named = _kubeconfig(args)
+    try:
+        return await read_endpoint(args.kubeconfig, args.context)
+    except ApiError as error:
+        raise UnreadableError(error.message) from error
+    except yaml.YAMLError as error:
+        raise UnreadableError(f"{named} is no YAML: {' '.join(str(error).split())}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UnreadableError(f"{named} is no kubeconfig: it lacks clusters, contexts or users") from error
+
+
+def _kubeconfig(args: argparse.Namespace) -> str:
+    """The kubeconfig's file, or several as $KUBECONFIG names them; the client says not which is absent."""
+    named = str(args.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
+    found = any(Path(one).expanduser().is_file() for one in named.split(os.pathsep))
+    if not found and (args.kubeconfig or not os.environ.get(IN_A_POD)):
+        hint = "name a kubeconfig by --kubeconfig, or read a saved object by -f"
+        raise UnreadableError(f"no Kubernetes API to talk to: there is no file {named}; {hint}")
+    return named
+
+
+def _cause(error: ApiError) -> str:
+    """Why there is no answer, in the system's own words: the client's hold its objects."""
+    cause: Any = error.__cause__
+    inner = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
+    number = getattr(inner, "errno", None)
+    if isinstance(inner, ConnectionError) and number:
+        return os.strerror(number).lower()
+    return getattr(inner, "strerror", None) or str(inner or "") or error.message
 
 
 def _namespace(args: argparse.Namespace) -> str:

@@ -8,8 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slipway.cli import FINDINGS, OK, UsageError, epilog
+
 FOLDERS = ("crds", "charts/slipway/files/crds")
 """Where the repository keeps them; the chart can't reach outside its folder, so it has a copy."""
+EXAMPLES = """\
+  slipway crd --print | kubectl apply --server-side -f -
+  slipway crd --check     in a checkout, after a change in operator/slipway/api"""
+EXIT_CODES = """\
+  0  written, printed, or nothing differs
+  1  --check: a file differs from the models
+  2  the command line is wrong, or this is no checkout"""
 HEADER = "# Written by `slipway crd` from operator/slipway/api: edit those models, then run it again.\n"
 
 
@@ -17,8 +26,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "crd",
-        help="write the CustomResourceDefinitions into the repository, check or print them",
+        help="write, check or print the CustomResourceDefinitions",
         description="Without options: write all CRDs into the repository's folders.",
+        epilog=epilog(EXAMPLES, EXIT_CODES),
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="write nothing; say how the files differ")
@@ -32,8 +42,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write, print or check; returns 1 when a file differs."""
-    from slipway.cli import FINDINGS, OK, UsageError
-
     files = _files()
     if args.print:
         print("---\n".join(files.values()), end="")

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from slipway.cli.plan import Given, add_inputs, nodes_or_assumed, read_model, read_models
+from slipway.cli import FINDINGS, OK, UsageError, complain, epilog
+from slipway.cli._inputs import (
+    Given,
+    Refused,
+    add_inputs,
+    nodes_or_assumed,
+    read_model,
+    read_models,
+    settings_or_refusal,
+)
+from slipway.errors import InvalidSpecError
 
 if TYPE_CHECKING:
     from slipway.manifests.owner import Owner
     from slipway.plan.decision import Plan
-    from slipway.plan.facts import ModelFacts
+    from slipway.plan.facts import ModelFacts, NodeFacts
     from slipway.settings import Settings
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -24,44 +33,74 @@ UNKNOWN_COMMIT = "0" * 40
 UNKNOWN_DIGEST = "sha256:" + "0" * 64
 
 
+EXAMPLES = """\
+  slipway render model.yaml --model ~/models/qwen --nodes nodes.json
+  slipway render model.yaml --model ~/models/qwen -n team \\
+    | kubectl apply --dry-run=server -f -"""
+EXIT_CODES = """\
+  0  the objects are printed
+  1  a ModelDeployment is wrong, or fits no node; nothing is printed
+  2  the command line is wrong, or a file can't be read"""
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "render",
-        help="print the objects that the operator would create, as YAML; needs no cluster",
+        help="print the objects that the operator would create, as YAML",
         description="Prints child objects in the order in which they come to be, without owner references. "
-        "Settings are read from SLIPWAY_* variables, as the operator does.",
+        "Settings are read from SLIPWAY_* variables, as the operator does. Needs no cluster.",
+        epilog=epilog(EXAMPLES, EXIT_CODES),
     )
     add_inputs(parser)
     parser.add_argument(
         "--commit", metavar="SHA", help="what the revision resolves to; part of the artifacts' names"
     )
-    parser.add_argument("-n", "--namespace", help="namespace of objects that name none (default)")
+    parser.add_argument(
+        "-n", "--namespace", help="namespace of the objects (metadata.namespace, else default)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the objects; what can't be known offline is said on standard error."""
-    from slipway.cli import OK, UsageError
-    from slipway.plan.decide import decide
-    from slipway.settings import read_settings
-
     if args.commit and not COMMIT.fullmatch(args.commit):
         raise UsageError(f"--commit {args.commit}: a commit has 40 hexadecimal digits")
-    settings, objects = read_settings(), []
+    models, settings = read_models(args.file), settings_or_refusal()
     facts = read_model(Path(args.model), args.parameters) if args.model else None
     nodes = nodes_or_assumed(args.nodes) if facts else []
-    for one in read_models(args.file):
-        given = replace(one, namespace=args.namespace or one.namespace)
-        first = _first(given, settings)
-        objects += first
-        if facts is None:
-            _say(f"{one.name}: no --model, so only what comes first: the plan rests on what inspect reads")
-            continue
-        commit = _commit(args.commit, given)
-        plan = decide(given.spec, facts, nodes, settings)
-        objects += [obj for obj in _rest(given, facts, plan, commit, settings) if obj not in first]
+    objects: list[dict[str, Any]] = []
+    failed = False
+    for one in models:
+        try:
+            objects += _objects(_valid(one, args.namespace), facts, nodes, settings, args.commit)
+        except InvalidSpecError as error:
+            complain("render", f"{one.name}: {error}")
+            failed = True
+    if failed:  # a part of the objects would go into kubectl apply as if it were all
+        return FINDINGS
     print(dump(objects), end="")
     return OK
+
+
+def _valid(one: Given | Refused, namespace: str | None) -> Given:
+    if isinstance(one, Refused):
+        raise InvalidSpecError("InvalidSpec", "; ".join(one.mistakes))
+    return replace(one, namespace=namespace or one.namespace)
+
+
+def _objects(
+    given: Given, facts: ModelFacts | None, nodes: list[NodeFacts], settings: Settings, commit: str | None
+) -> list[dict[str, Any]]:
+    """Every object of one ModelDeployment; without facts only what comes before the plan."""
+    from slipway.plan.decide import decide
+
+    first = _first(given, settings)
+    if facts is None:
+        _say(f"{given.name}: no --model, so only what comes first: the plan rests on what inspect reads")
+        return first
+    plan = decide(given.spec, facts, nodes, settings)
+    rest = _rest(given, facts, plan, _commit(commit, given), settings)
+    return [*first, *(obj for obj in rest if obj not in first)]
 
 
 def dump(objects: list[dict[str, Any]]) -> str:
@@ -99,7 +138,7 @@ def _without_owner(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say(text: str) -> None:
-    print(f"slipway render: {text}", file=sys.stderr)
+    complain("render", text)
 
 
 def _commit(asked: str | None, given: Given) -> str:

@@ -6,6 +6,18 @@ import argparse
 import asyncio
 from typing import Any
 
+from slipway.cli import epilog
+from slipway.cli._inputs import settings_or_refusal
+
+EXAMPLES = """\
+  slipway run                         in a pod, as the chart starts it
+  slipway run --context kind-dev --no-leader-election --log-format text"""
+EXIT_CODES = """\
+  0  told to stop, and stopped
+  1  leadership was lost, or there is no Kubernetes API to talk to
+  2  the command line is wrong, or the port is taken"""
+LAST_PORT = 65535
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
@@ -13,6 +25,7 @@ def add_parser(subparsers: Any) -> None:
         "run",
         help="run the operator",
         description="Runs the operator until SIGTERM. Settings come from SLIPWAY_* variables.",
+        epilog=epilog(EXAMPLES, EXIT_CODES),
     )
     parser.add_argument(
         "--kubeconfig", help="kubeconfig file (the pod's service account, else ~/.kube/config)"
@@ -24,12 +37,23 @@ def add_parser(subparsers: Any) -> None:
         help="namespace to serve, may be repeated (SLIPWAY_WATCH_NAMESPACES, else all)",
     )
     parser.add_argument("--host", default="0.0.0.0", help="address of /healthz, /readyz, /metrics (all)")  # noqa: S104 - see serve.Options
-    parser.add_argument("--port", type=int, default=8080, help="their port (8080)")
+    parser.add_argument("--port", type=_port, default=8080, help="their port (8080)")
     parser.add_argument(
         "--no-leader-election", action="store_true", help="work without a Lease: one replica only"
     )
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    parser.add_argument("--log-format", choices=("json", "text"), default="json")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="least level that is logged (info)",
+    )
+    parser.add_argument("--log-format", choices=("json", "text"), default="json", help="how to log (json)")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 (any free one) to {LAST_PORT}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,10 +62,9 @@ def run(args: argparse.Namespace) -> int:
 
     from slipway import logging_
     from slipway.serve import Options, serve
-    from slipway.settings import read_settings
 
     logging_.setup(args.log_level, args.log_format)
-    settings = read_settings()
+    settings = settings_or_refusal()
     if args.namespace:
         settings = replace(settings, watch_namespaces=tuple(args.namespace))
     options = Options(

@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from slipway.cli import OK, PRINTED, epilog
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    subparsers.add_parser("version", help="print the version and the version of the API")
+    subparsers.add_parser(
+        "version",
+        help="print the version and the version of the API",
+        description="Prints the version, and the version of the API that it serves.",
+        epilog=epilog("  slipway version", PRINTED),
+    )
 
 
 def run(args: argparse.Namespace) -> int:  # noqa: ARG001 - every subcommand has this shape
@@ -17,4 +24,4 @@ def run(args: argparse.Namespace) -> int:  # noqa: ARG001 - every subcommand has
     from slipway.api import API_VERSION
 
     print(f"slipway {__version__}, API {API_VERSION}")
-    return 0
+    return OK

@@ -56,6 +56,7 @@ def test_all_mistakes_come_at_once() -> None:
     [
         ({"optimize": {"level": "q4_k_m"}}, reasons.UNKNOWN_LEVEL, "did you mean Q4_K_M?"),
         ({"optimize": {"level": "Q4_KM"}}, reasons.UNKNOWN_LEVEL, "did you mean Q4_K_M?"),
+        ({"optimize": {"level": "iq2_m"}}, reasons.UNKNOWN_LEVEL, "needs an importance matrix"),
         ({"optimize": {"levle": "Q4_K_M"}}, reasons.INVALID_SPEC, "did you mean level?"),
         ({"optimize": {"goal": "thruput"}}, reasons.INVALID_SPEC, "did you mean throughput?"),
         ({"model": {"source": "s3://acme/model"}}, reasons.UNKNOWN_SCHEME, "s3:// is not known; Known: hf"),
@@ -85,6 +86,53 @@ def test_words_say_what_to_do(spec: dict[str, Any], reason: str, words: str) -> 
 )
 def test_any_shape_is_answered(obj: dict[str, Any], path: str) -> None:
     assert problems(obj)[0].path == path
+
+
+def test_a_wrong_field_is_named_once_though_a_rule_is_about_it() -> None:
+    # Without the field the rule would say that operator Equal needs a key.
+    taint = {"key": "a b", "value": "c"}
+    found = problems(deployment(engine={"podOverrides": {"tolerations": [taint]}}))
+    assert [problem.path for problem in found] == ["spec.engine.podOverrides.tolerations[0].key"]
+
+
+def test_every_wrong_key_of_a_map_is_named() -> None:
+    labels = {"A B": "a", "ok": "a", "a/b/c": "a", "slipway.dev/model": "a"}
+    found = problems(deployment(engine={"podOverrides": {"labels": labels}}))
+    assert [problem.location[-1] for problem in found] == ["slipway.dev/model", "A B", "a/b/c"]
+    assert {problem.path for problem in found} == {"spec.engine.podOverrides.labels"}
+    assert "'A B': a key is [PREFIX/]NAME" in found[1].message
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (
+            {"engine": {"podOverrides": {"labels": {"team": "A B"}}}},
+            "'A B' is not a label's value: at most 63",
+        ),
+        ({"access": {"allowFrom": [{"namespace": "Team A"}]}}, "'Team A' is not a namespace"),
+        ({"store": {"storageClassName": "A B"}}, "'A B' is not a StorageClass's name"),
+        ({"engine": {"resources": {"cpu": "0"}}}, "cpu must be at least 1m, such as 2 or 500m"),
+        ({"engine": {"resources": {"memory": "0"}}}, "memory must be more than 0, such as 8Gi"),
+        ({"suspend": None, "checklist": True}, "must be a map of fields, not true"),
+        ({"optimize": {"goal": None}, "replicas": {"a": [None]}}, 'not {"a": [null]}'),
+        ({"model": {"source": "x" * 200}}, "xxx… is not of the form SCHEME://…"),
+    ],
+)
+def test_words_are_the_authors_not_pythons(spec: dict[str, Any], words: str) -> None:
+    (found,) = problems(deployment(**spec))
+    assert words in found.message
+
+
+def test_a_name_that_yaml_read_as_a_number() -> None:
+    obj = {"metadata": {"name": 7}, "spec": {"model": {"source": SOURCE}}}
+    (found,) = problems(obj)
+    assert found.message == "metadata.name: must be a text: put 7 in quotes"
+
+
+def test_a_line_break_at_the_end_is_no_name() -> None:
+    obj = {"metadata": {"name": "model\n"}, "spec": {"model": {"source": SOURCE}}}
+    assert [problem.path for problem in problems(obj)] == ["metadata.name"]
 
 
 def test_suggestion_needs_a_near_word() -> None:
