@@ -43,7 +43,9 @@ class Settings:
         cluster_domain: DNS domain of Services.
         storage_class: default StorageClass of artifact claims; empty means the cluster's default.
         job_deadline_seconds: upper bound of one stage Job.
+        job_memory_factor: how many times the computed memory Jobs request, and may use.
         network_policy: whether each model gets a default-deny NetworkPolicy.
+        hub_ports: ports of the pods behind a hub or proxy that is named by the address of its Service.
         scrapers: who reaches every engine's port beside the callers that its model names.
         fs_group: group that owns volumes, and a sign that pods name their user; None leaves both to the
             cluster (OpenShift gives them).
@@ -58,7 +60,9 @@ class Settings:
     cluster_domain: str = "cluster.local"
     storage_class: str = ""
     job_deadline_seconds: int = 6 * 3600
+    job_memory_factor: int = 1
     network_policy: bool = True
+    hub_ports: tuple[int, ...] = ()
     scrapers: tuple[Scraper, ...] = ()
     fs_group: int | None = DEFAULT_FS_GROUP
 
@@ -89,7 +93,9 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
         cluster_domain=env.get("SLIPWAY_CLUSTER_DOMAIN", default.cluster_domain),
         storage_class=env.get("SLIPWAY_STORAGE_CLASS", ""),
         job_deadline_seconds=int(env.get("SLIPWAY_JOB_DEADLINE_SECONDS", default.job_deadline_seconds)),
+        job_memory_factor=int(env.get("SLIPWAY_JOB_MEMORY_FACTOR", default.job_memory_factor)),
         network_policy=env.get("SLIPWAY_NETWORK_POLICY", "true") == "true",
+        hub_ports=tuple(json.loads(env.get("SLIPWAY_HUB_PORTS", "[]"))),
         scrapers=tuple(_scraper(one) for one in json.loads(env.get("SLIPWAY_SCRAPERS", "[]"))),
         fs_group=int(group) if (group := env.get("SLIPWAY_FS_GROUP", str(DEFAULT_FS_GROUP))) else None,
     )

@@ -120,12 +120,13 @@ class Optimize(Model):
         ),
         Rule(
             cel="!has(self.maxQualityLoss) || ((!has(self.method) || self.method != 'none')"
-            " && (!has(self.level) || self.level != 'F16'))",
+            " && (!has(self.level) || !(self.level in ['F16', 'BF16'])))",
             holds=lambda optimize: (
-                optimize.max_quality_loss is None or (optimize.method != "none" and optimize.level != "F16")
+                optimize.max_quality_loss is None
+                or (optimize.method != "none" and optimize.level not in ("F16", "BF16"))
             ),
             message="nothing is quantised, so there is no loss to gate: drop maxQualityLoss, "
-            "or choose a level below F16",
+            "or choose a level below 16 bits",
             field="maxQualityLoss",
         ),
     )

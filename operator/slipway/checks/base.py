@@ -43,6 +43,7 @@ class Input:
         nodes: every known node.
         benchmark: ``status.benchmark`` of this revision, camelCase, plus ``metricsOk``; None until measured.
         benchmark_failure: why there is no benchmark, empty while it has not been tried or is running.
+        benchmark_skipped: why none could be tried, in the scheduler's words; empty when one was or will be.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Input:
     nodes: tuple[NodeState, ...] = ()
     benchmark: Object | None = None
     benchmark_failure: str = ""
+    benchmark_skipped: str = ""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def levels(given: Input) -> Sequence[Level]:
 
 
 def unmeasured(given: Input, threshold: str) -> Finding:
-    """Answer without figures: SKIP while they may still come, WARN once measuring failed."""
+    """Answer without figures: SKIP while they may still come or could not be taken, WARN once it failed."""
     if given.benchmark_failure:
         return Finding(
             "WARN",
@@ -71,6 +71,12 @@ def unmeasured(given: Input, threshold: str) -> Finding:
             f"benchmark Job of {given.namespace}/{given.name}: {given.benchmark_failure}",
             "read the benchmark Job's log, mend what it names, then change annotation slipway.dev/retry",
         )
+    if given.benchmark_skipped:
+        evidence = (
+            f"benchmark Job of {given.namespace}/{given.name}: {given.benchmark_skipped}; once there is "
+            "room, change annotation slipway.dev/retry"
+        )
+        return Finding("SKIP", "no room to measure", threshold, evidence)
     return Finding(
         "SKIP", "not measured yet", threshold, f"no benchmark of {given.namespace}/{given.name} so far"
     )

@@ -192,13 +192,15 @@ def _rest(
     name = revision["metadata"]["name"]
     return [
         revision,
-        *_artifacts(given, commit, plan, settings),
+        *_artifacts(given, facts, commit, plan, settings),
         *build_serving(owner, spec, plan, served, settings, name),
         build_benchmark_job(owner, spec, plan, names[0], settings, 1, name),
     ]
 
 
-def _artifacts(given: Given, commit: str, plan: Plan, settings: Settings) -> list[dict[str, Any]]:
+def _artifacts(
+    given: Given, facts: ModelFacts, commit: str, plan: Plan, settings: Settings
+) -> list[dict[str, Any]]:
     """Each artifact with its policy, its claim and the first try of each stage."""
     from slipway.api import API_VERSION
     from slipway.manifests.artifacts import artifact_chain, build_artifact
@@ -208,7 +210,8 @@ def _artifacts(given: Given, commit: str, plan: Plan, settings: Settings) -> lis
     from slipway.manifests.owner import Owner
 
     secret = given.spec.model.secret_ref
-    inputs = StageInputs(secret=secret.name if secret else None, placement=placement(given.spec, plan))
+    where = placement(given.spec, plan)
+    inputs = StageInputs(secret=secret.name if secret else None, placement=where, facts=facts)
     objects = []
     for one in artifact_chain(given.spec, commit, plan):
         artifact = build_artifact(one, [_owner(given)], given.namespace)

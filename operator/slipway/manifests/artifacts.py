@@ -15,6 +15,8 @@ from slipway.plan.decision import Plan
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
 FALLBACK_SLUG = "model"
+CONVERTED = ("F16", "BF16")
+"""Levels of 16 bits, which the converter makes of the source; BF16 from f16 would have lost its range."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,12 @@ class ArtifactPlan:
 
 
 def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
-    """Source, f16 and (unless the plan's method is ``none``) the level, parents first."""
+    """Source, f16 and the level, parents first; a level of 16 bits comes right after the source."""
     uri = spec.model.source
-    steps: list[tuple[str, str | None, int]] = [
-        ("source", None, plan.sizes.source),
-        ("gguf", "F16", plan.sizes.f16),
-    ]
-    if plan.method != "none":
-        steps.append(("gguf", plan.level, plan.sizes.level))
+    steps: list[tuple[str, str | None, int]] = [("source", None, plan.sizes.source)]
+    if plan.level not in CONVERTED:
+        steps.append(("gguf", "F16", plan.sizes.f16))
+    steps.append(("gguf", plan.level, plan.sizes.level))
     chain: list[ArtifactPlan] = []
     recipe: list[list[str | None]] = []
     for method, level, expected_bytes in steps:

@@ -11,7 +11,7 @@ from slipway.manifests.owner import Owner, PublishedArtifact, child
 from slipway.manifests.placement import placement
 from slipway.plan.capacity import least_replicas, spreads
 from slipway.plan.decision import Plan
-from slipway.plan.quantities import bytes_text, cpu_text
+from slipway.plan.quantities import bytes_text, cpu_text, quantity
 from slipway.resources import DEPLOYMENT
 from slipway.settings import Settings
 from slipway_runtime.contract import PUBLISHED
@@ -44,6 +44,8 @@ def build_deployment(
     budget = startup["periodSeconds"] * startup["failureThreshold"] + PROGRESS_MARGIN_SECONDS
     own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name, artifact=artifact.name)
     body: dict[str, Any] = {
+        # Said though it is the default: ``kubectl rollout pause`` would keep every later update from coming.
+        "paused": False,
         "revisionHistoryLimit": 2,
         "progressDeadlineSeconds": max(DEFAULT_PROGRESS_SECONDS, budget),
         "selector": {"matchLabels": selector(owner.name)},
@@ -66,6 +68,12 @@ def _rolling(surge: bool) -> dict[str, int]:
     return {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
 
 
+def without_surge(deployment: dict[str, Any]) -> dict[str, Any]:
+    """The Deployment with updates that stop one pod before they start the next."""
+    strategy = {"type": "RollingUpdate", "rollingUpdate": _rolling(surge=False)}
+    return {**deployment, "spec": {**deployment["spec"], "strategy": strategy}}
+
+
 def _template(
     owner: Owner, spec: ModelDeploymentSpec, plan: Plan, artifact: PublishedArtifact, settings: Settings
 ) -> dict[str, Any]:
@@ -82,9 +90,9 @@ def _template(
     }
     body: dict[str, Any] = {
         **pod.pod_basics(settings),
-        **placement(spec, plan).fields(),
+        **placement(spec, plan).fields(None if spreads(spec) else _together(owner.name)),
         "terminationGracePeriodSeconds": engine.drain.grace_seconds,
-        **_neighbours(spec, owner.name),
+        **(_apart(owner.name) if spreads(spec) else {}),
         "containers": [_container(engine, owner.name, spec, plan, settings)],
         "volumes": [
             pod.claim_volume("model", artifact.claim, read_only=True),
@@ -100,18 +108,25 @@ def _template(
     }
 
 
-def _neighbours(spec: ModelDeploymentSpec, name: str) -> dict[str, Any]:
-    """Apart where the volume allows it; else together: a ReadWriteOnce volume is attached to one node.
+def _together(name: str) -> dict[str, Any]:
+    """A ReadWriteOnce volume is attached to one node at a time: all pods go there.
 
-    Together is a preference: most classes pin the volume to its node anyway, and where all pods move, the
-    first of them has no neighbour.
+    A preference: a volume on a node's own disk pins its pods anyway, and where all pods move, the first of
+    them has no neighbour. A zonal disk pins the zone alone: there, a pod of an update may get another node
+    and wait for the disk until the pass lets an old one go (``without_surge``).
     """
-    mine = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector(name)}}
-    if spreads(spec):
-        spread = {"maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", **mine}
-        return {"topologySpreadConstraints": [spread]}
-    together = [{"weight": 100, "podAffinityTerm": mine}]
-    return {"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": together}}}
+    wish = [{"weight": 100, "podAffinityTerm": _mine(name)}]
+    return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wish}}
+
+
+def _apart(name: str) -> dict[str, Any]:
+    """Nodes can share the volume: one that goes takes as few replicas as can be with it."""
+    spread = {"maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", **_mine(name)}
+    return {"topologySpreadConstraints": [spread]}
+
+
+def _mine(name: str) -> dict[str, Any]:
+    return {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector(name)}}
 
 
 def _container(
@@ -144,7 +159,8 @@ def _container(
 def _resources(spec: ModelDeploymentSpec, plan: Plan) -> dict[str, Any]:
     """Memory is requested whole; CPU as the user fixed it, else the threads are the limit."""
     given = (spec.engine or Engine()).resources
-    fixed = given is not None and given.cpu is not None
+    # As the planner reads it: 0, in an object of before the API refused it, is as good as nothing said.
+    fixed = given is not None and round(quantity(given.cpu or 0) * 1000) > 0
     limit = plan.resources.cpu_millis if fixed else plan.threads * 1000
     memory = bytes_text(plan.resources.memory)
     return {

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from slipway.plan.facts import ModelFacts
+from slipway.plan.memory import largest_tensor
 from slipway.plan.quantities import GIB, MIB, bytes_text, round_up
+from slipway.settings import Settings
 
 BASE_SECONDS = 1800
 """Part of every deadline: image pull, scheduling and a slow start on a small node."""
@@ -17,12 +20,35 @@ BYTES_PER_SECOND = {
     "publish": 20_000_000,
 }
 """The slowest pace that counts as working: a 4 Mbit line, a Raspberry Pi's card, IQ levels on two cores."""
-F16_PER_LEVEL = 5
-"""An f16 file is at most about this many times its level's (16 bits over Q2_K's 3)."""
 TORCH = 640 * MIB
-"""Resident size of the converter with torch imported, before it reads a tensor: about 600 MiB."""
-LARGEST_TENSOR = 4 * GIB
-"""Converter and llama-quantize hold a tensor at a time, as f32 and as result: 1.4 GB for Llama 70B."""
+"""The converter with torch imported, before it reads a tensor: 311 MiB of its own and its libraries."""
+CONVERT_BYTES = 6.0
+"""Bytes a weight of the largest tensor: as f32 and as result. Measured 6.01 (llama.cpp 0.7.0, tensors of 101
+and 201 million weights); the source is mapped. 8.5 GB for Gemma 3 27B, whose vocabulary is the largest."""
+QUANTIZE_BYTES = 5.1
+"""The same for llama-quantize: measured 4.82 for Q4_K_M, 5.06 for Q8_0; the f16 file is mapped."""
+SLACK = 512 * MIB
+"""Beside the tensor: tokenizer, buffers, and pages of files that are written faster than the disk takes."""
+UNKNOWN_TENSOR = 1_500_000_000
+"""Weights of the largest tensor when the model's facts are not known: no embedding known is larger."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a stage works on.
+
+    Attributes:
+        expected_bytes: size of the artifact; 0 for inspect and benchmark.
+        facts: of the model; None when they are not known.
+    """
+
+    expected_bytes: int = 0
+    facts: ModelFacts | None = None
+
+    @property
+    def tensor(self) -> int:
+        """Weights of its largest tensor; without facts at most as many as the artifact has bytes."""
+        return largest_tensor(self.facts) if self.facts else min(self.expected_bytes, UNKNOWN_TENSOR)
 
 
 @dataclass(frozen=True)
@@ -49,24 +75,25 @@ class JobSize:
         }
 
 
-def _convert(size: int) -> tuple[int, int]:
-    """A tensor as stored, as f32 and as f16."""
-    tensor = min(size, LARGEST_TENSOR)
-    return TORCH + tensor // 4, TORCH + 512 * MIB + tensor
+def _convert(subject: Subject) -> tuple[int, int]:
+    """A tensor at a time."""
+    tensor = round(CONVERT_BYTES * subject.tensor)
+    return TORCH + tensor // 4, TORCH + SLACK + tensor
 
 
-def _quantize(size: int) -> tuple[int, int]:
-    """A tensor as f16, as f32 and as result; ``size`` is the result's."""
-    tensor = min(F16_PER_LEVEL * size, LARGEST_TENSOR)
-    return 256 * MIB + tensor // 4, 512 * MIB + tensor
+def _quantize(subject: Subject) -> tuple[int, int]:
+    """A tensor at a time."""
+    tensor = round(QUANTIZE_BYTES * subject.tensor)
+    return 256 * MIB + tensor // 4, SLACK + tensor
 
 
-def _evaluate(size: int) -> tuple[int, int]:
+def _evaluate(subject: Subject) -> tuple[int, int]:
     """Logits of a batch (7 KB a vocabulary entry measured); weights are mapped, resident if there is room."""
+    size = subject.expected_bytes
     return 512 * MIB + size // 10, 2560 * MIB + size + size // 10
 
 
-MEMORY: Mapping[str, Callable[[int], tuple[int, int]]] = {
+MEMORY: Mapping[str, Callable[[Subject], tuple[int, int]]] = {
     "inspect": lambda _: (128 * MIB, 512 * MIB),
     "fetch": lambda _: (256 * MIB, GIB),
     "convert": _convert,
@@ -75,18 +102,19 @@ MEMORY: Mapping[str, Callable[[int], tuple[int, int]]] = {
     "publish": lambda _: (128 * MIB, 512 * MIB),
     "benchmark": lambda _: (512 * MIB, 2 * GIB),
 }
-"""Stage to request and limit, bytes, from the artifact's size."""
+"""Stage to request and limit, bytes. Less than the peak is requested: a small node takes the Job, too."""
 
 
-def stage_size(stage: str, expected_bytes: int, longest: int) -> JobSize:
+def stage_size(stage: str, subject: Subject, settings: Settings) -> JobSize:
     """Size of one stage's Job.
 
     Args:
         stage: one of contract.STAGES.
-        expected_bytes: size of the artifact that the stage works on; 0 for inspect and benchmark.
-        longest: upper bound of the deadline, seconds.
+        subject: what it works on.
+        settings: upper bound of the deadline, and how many times the computed memory Jobs get.
     """
-    memory, limit = MEMORY[stage](expected_bytes)
-    seconds = BASE_SECONDS + expected_bytes // BYTES_PER_SECOND.get(stage, 1_000_000_000)
+    memory, limit = (settings.job_memory_factor * one for one in MEMORY[stage](subject))
+    seconds = BASE_SECONDS + subject.expected_bytes // BYTES_PER_SECOND.get(stage, 1_000_000_000)
     cpu = 250 if stage in ("convert", "quantize", "evaluate", "benchmark") else 100
-    return JobSize(cpu, round_up(memory, MIB), round_up(limit, MIB), min(seconds, longest))
+    deadline = min(seconds, settings.job_deadline_seconds)
+    return JobSize(cpu, round_up(memory, MIB), round_up(limit, MIB), deadline)

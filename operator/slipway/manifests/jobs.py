@@ -10,11 +10,14 @@ from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.manifests import names, pod
-from slipway.manifests.job_sizes import stage_size
+from slipway.manifests.artifacts import CONVERTED
+from slipway.manifests.job_sizes import JobSize, Subject, stage_size
 from slipway.manifests.owner import Owner, child
 from slipway.manifests.placement import Placement, placement
 from slipway.manifests.service import service_url
 from slipway.plan.decision import Plan
+from slipway.plan.facts import ModelFacts
+from slipway.plan.quantities import bytes_text, quantity
 from slipway.resources import JOB
 from slipway.settings import Settings
 from slipway_runtime import contract
@@ -28,6 +31,7 @@ __all__ = [
     "job_name",
     "placement",
     "stages",
+    "with_memory",
 ]
 
 CONTAINER = "stage"
@@ -55,13 +59,13 @@ class StageInputs:
     Attributes:
         secret: name of the Secret with key ``token`` (mounted for ``fetch`` only); None for none.
         parent_claim: claim of the parent artifact; None for the source.
-        base_perplexity: of the f16 parent, as the evaluate stage gave it; for ``evaluate`` of a level only.
+        facts: of the model, for the memory; None when they can't be read: then sizes are guessed.
         placement: where the engine may run, so that it can read the volume.
     """
 
     secret: str | None = None
     parent_claim: str | None = None
-    base_perplexity: str | None = None
+    facts: ModelFacts | None = None
     placement: Placement = field(default_factory=Placement)
 
 
@@ -73,7 +77,7 @@ class _Work:
     stage: str
     labels: dict[str, str]
     env: dict[str, str]
-    expected_bytes: int = 0
+    subject: Subject = field(default_factory=Subject)
     store_claim: str | None = None
     parent_claim: str | None = None
     secret: str | None = None
@@ -85,7 +89,7 @@ def stages(artifact: dict[str, Any]) -> tuple[str, ...]:
     recipe = artifact["spec"]["recipe"]
     if recipe["method"] == "source":
         return ("fetch",)
-    return ("convert" if recipe["level"] == "F16" else "quantize", "evaluate", "publish")
+    return ("convert" if recipe["level"] in CONVERTED else "quantize", "evaluate", "publish")
 
 
 def job_name(subject: str, stage: str, attempt: int) -> str:
@@ -137,14 +141,12 @@ def build_stage_job(
     }
     if spec["recipe"]["method"] != "source":
         env |= {"SLIPWAY_METHOD": spec["recipe"]["method"], "SLIPWAY_LEVEL": spec["recipe"]["level"]}
-    if stage == "evaluate" and inputs.base_perplexity:
-        env["SLIPWAY_BASE_PERPLEXITY"] = inputs.base_perplexity
     work = _Work(
         name=job_name(owner.name, stage, attempt),
         stage=stage,
         labels={"artifact": owner.name},
         env=env,
-        expected_bytes=expected,
+        subject=Subject(expected, inputs.facts),
         store_claim=owner.name,
         parent_claim=inputs.parent_claim,
         secret=inputs.secret,
@@ -184,7 +186,7 @@ def build_benchmark_job(
 
 def _job(owner: Owner, work: _Work, settings: Settings) -> dict[str, Any]:
     labels = names.labels(work.stage, names.JOB_COMPONENT, stage=work.stage, **work.labels)
-    size = stage_size(work.stage, work.expected_bytes, settings.job_deadline_seconds)
+    size = stage_size(work.stage, work.subject, settings)
     return {
         **child(owner, JOB, labels, name=work.name),
         "spec": {
@@ -192,27 +194,40 @@ def _job(owner: Owner, work: _Work, settings: Settings) -> dict[str, Any]:
             "backoffLimit": 0,
             "activeDeadlineSeconds": size.deadline_seconds,
             "ttlSecondsAfterFinished": KEEP_SECONDS,
-            "podFailurePolicy": {"rules": _failure_rules()},
-            "template": {"metadata": {"labels": labels}, "spec": _pod_spec(work, settings)},
+            "podFailurePolicy": {"rules": [_permanent()]},
+            "template": {"metadata": {"labels": labels}, "spec": _pod_spec(work, size, settings)},
         },
     }
 
 
-def _failure_rules() -> list[dict[str, Any]]:
-    """A drained or preempted pod is no failure; a permanent one ends the Job at once."""
+def _permanent() -> dict[str, Any]:
+    """A permanent failure ends the Job at once.
+
+    Nothing is ignored: a drained pod and one that its node threw out for its appetite have one condition, and
+    only the operator reads its reason.
+    """
     exits = sorted(int(code) for code in contract.PERMANENT)
-    return [
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-        {
-            "action": "FailJob",
-            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": exits},
-        },
-    ]
+    return {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": exits},
+    }
 
 
-def _pod_spec(work: _Work, settings: Settings) -> dict[str, Any]:
+def with_memory(job: dict[str, Any], factor: int) -> dict[str, Any]:
+    """The Job with ``factor`` times its memory limit, for the try after one that was killed for memory."""
+    if factor == 1:
+        return job
+    template = job["spec"]["template"]
+    container = template["spec"]["containers"][0]
+    limits = container["resources"]["limits"]
+    more = {**limits, "memory": bytes_text(int(quantity(limits["memory"])) * factor)}
+    containers = [{**container, "resources": {**container["resources"], "limits": more}}]
+    pod_spec = {**template["spec"], "containers": containers}
+    return {**job, "spec": {**job["spec"], "template": {**template, "spec": pod_spec}}}
+
+
+def _pod_spec(work: _Work, size: JobSize, settings: Settings) -> dict[str, Any]:
     volumes, mounts = _volumes(work, settings)
-    size = stage_size(work.stage, work.expected_bytes, settings.job_deadline_seconds)
     container = {
         "name": CONTAINER,
         "image": settings.images.runtime,

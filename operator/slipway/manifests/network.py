@@ -34,7 +34,9 @@ ANYWHERE = [
     # Some network plugins (Cilium) take no pod for a member of an address block.
     {"namespaceSelector": {}},
 ]
-DNS = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
+DNS_PORTS = (53, 5353)
+"""The Service's, and that of OpenShift's DNS pods: plugins see a packet after the Service's translation."""
+DNS = {"ports": [{"protocol": protocol, "port": port} for port in DNS_PORTS for protocol in ("UDP", "TCP")]}
 PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -105,19 +107,43 @@ def _hub(settings: Settings) -> Iterator[dict[str, Any]]:
     }
     proxies = [value for name, value in settings.job_env if name.lower() in PROXY_VARIABLES]
     for url in dict.fromkeys(one for one in (settings.hub_endpoint, *proxies) if one):
-        yield _endpoint(url)
+        yield from _endpoint(url, settings)
 
 
-def _endpoint(url: str) -> dict[str, Any]:
-    """The one address and port of a URL; a host name may be anywhere but on the node itself."""
+def _endpoint(url: str, settings: Settings) -> Iterator[dict[str, Any]]:
+    """The one address and port of a URL; a host name may be anywhere but on the node itself.
+
+    Plugins see the pod behind a Service, on the pod's own port: of a Service's name the namespace tells where
+    that pod is, of its address nothing does, so its ports have to be told.
+    """
     parts = urlsplit(url if "://" in url else f"http://{url}")
-    port = parts.port or DEFAULT_PORTS.get(parts.scheme, 443)
-    rule: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": port}]}
+    host, port = (parts.hostname or "").rstrip("."), parts.port or DEFAULT_PORTS.get(parts.scheme, 443)
     try:
-        address = ipaddress.ip_address(parts.hostname or "")
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return {"to": ANYWHERE, **rule}
-    return {"to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}], **rule}
+        yield {"to": ANYWHERE, "ports": _tcp(port)}
+        if (peer := _service(host, settings.cluster_domain)) is not None:
+            yield {"to": [peer]}
+        return
+    block = {"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}
+    if address.is_global:
+        yield {"to": [block], "ports": _tcp(port)}
+    else:
+        yield {"to": [block, {"namespaceSelector": {}}], "ports": _tcp(port, *settings.hub_ports)}
+
+
+def _service(host: str, domain: str) -> dict[str, Any] | None:
+    """Pods of the namespace of a Service's name: ``NAME``, ``NAME.NS.svc``, ``NAME.NS.svc.DOMAIN``."""
+    labels = host.removesuffix(f".{domain}").split(".")
+    if len(labels) == 1:
+        return {"podSelector": {}}  # the Job's own namespace comes first when a name has no dot
+    if labels[-1] != "svc":
+        return None
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME: labels[-2]}}}
+
+
+def _tcp(*ports: int) -> list[dict[str, Any]]:
+    return [{"protocol": "TCP", "port": port} for port in ports]
 
 
 def _policy(

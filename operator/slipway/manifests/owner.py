@@ -50,7 +50,7 @@ def child(
     name: str = "",
     annotations: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What every child of one owner begins with; ``name`` is the owner's unless given, the rest is its kind's."""
+    """What every child of one owner begins with; the rest is its kind's. Named as its owner unless given."""
     metadata: dict[str, Any] = {"name": name or owner.name, "namespace": owner.namespace, "labels": labels}
     if annotations:
         metadata["annotations"] = annotations

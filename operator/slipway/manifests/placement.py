@@ -1,12 +1,14 @@
-"""Where pods of a model may run: the plan, then the user. Called by deployment, jobs and the pass."""
+"""Where pods of a model may run: our images, the plan, the user. Called by deployment, jobs and the pass."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec, PodOverrides
 from slipway.plan.decision import Plan
+from slipway.plan.nodes import ARCH_LABEL, ARCHITECTURES, OS, OS_LABEL
 
 
 @dataclass(frozen=True)
@@ -16,14 +18,26 @@ class Placement:
     node_selector: tuple[tuple[str, str], ...] = ()
     tolerations: tuple[dict[str, Any], ...] = ()
 
-    def fields(self) -> dict[str, Any]:
-        """As fields of a pod's spec; what is empty is absent."""
-        found: dict[str, Any] = {}
-        if self.node_selector:
-            found["nodeSelector"] = dict(self.node_selector)
+    def fields(self, affinity: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """As fields of a pod's spec: never on a node that our images are not for; what is empty is absent.
+
+        Args:
+            affinity: more of it, by kind.
+        """
+        selector = dict(self.node_selector)
+        found: dict[str, Any] = {"nodeSelector": dict(sorted({**selector, OS_LABEL: OS}.items()))}
+        if wished := {**({} if ARCH_LABEL in selector else _built_for()), **(affinity or {})}:
+            found["affinity"] = wished
         if self.tolerations:
             found["tolerations"] = [dict(one) for one in self.tolerations]
         return found
+
+
+def _built_for() -> dict[str, Any]:
+    """Node affinity, as a selector has no word for "one of"."""
+    known = {"key": ARCH_LABEL, "operator": "In", "values": sorted(ARCHITECTURES)}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [known]}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
 def placement(spec: ModelDeploymentSpec, plan: Plan | None) -> Placement:

@@ -31,6 +31,7 @@ class Pinned:
         commit: what its revision was resolved to.
         images: image references at the time of planning.
         artifacts: names of the artifact chain, source first.
+        asked: value of the annotation by which a person wished it, empty when nobody did.
     """
 
     spec_hash: str
@@ -40,11 +41,12 @@ class Pinned:
     plan: Plan
     images: Images
     artifacts: tuple[str, ...]
+    asked: str = ""
 
 
-def revision_name(owner_name: str, pinned: Pinned) -> str:
-    """``NAME-<hash10>`` over everything that is pinned."""
-    return f"{owner_name}-{digest(_data(pinned))}"
+def revision_name(owner_name: str, number: int, pinned: Pinned) -> str:
+    """``NAME-<hash10>`` over everything that is pinned, and its number: the same plan may be taken again."""
+    return f"{owner_name}-{digest([number, _data(pinned)])}"
 
 
 def build_revision(owner: Owner, number: int, pinned: Pinned) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def build_revision(owner: Owner, number: int, pinned: Pinned) -> dict[str, Any]:
             owner,
             REVISION,
             {**own, SPEC_HASH_LABEL: pinned.spec_hash},
-            name=revision_name(owner.name, pinned),
+            name=revision_name(owner.name, number, pinned),
         ),
         "revision": number,
         "data": _data(pinned),
@@ -81,6 +83,7 @@ def read_pinned(raw: dict[str, Any]) -> Pinned:
                 Images(), runtime=str(data["images"]["runtime"]), llamacpp=str(data["images"]["llamacpp"])
             ),
             artifacts=tuple(str(one) for one in data["artifacts"]),
+            asked=str(data.get("asked", "")),
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise ValueError(
@@ -106,6 +109,7 @@ def _data(pinned: Pinned) -> dict[str, Any]:
         "images": {"runtime": pinned.images.runtime, "llamacpp": pinned.images.llamacpp},
         "specHash": pinned.spec_hash,
         "artifacts": list(pinned.artifacts),
+        **({"asked": pinned.asked} if pinned.asked else {}),
     }
 
 

@@ -105,7 +105,8 @@ def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, 
         draft.apply.append(network.build_artifact_job_policy(_owner(seen.artifact), seen.artifact, settings))
     where = _circumstances(seen, users)
     while stage is not None:
-        step = attempt.advance(seen.jobs, stage, where, draft)
+        wished = _job(seen, users, settings, stage=stage, number=1)
+        step = attempt.advance(seen.jobs, stage, where, wished, draft)
         if step.do is not Do.DONE:
             _under_way(seen, users, settings, draft, stage=stage, step=step, stamp=where.stamp)
             break
@@ -185,26 +186,22 @@ def _progress(stage: str, step: Step, said: Mapping[str, Any]) -> dict[str, Any]
 def _job(
     seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, *, stage: str, number: int
 ) -> Raw:
-    inputs = jobs.StageInputs(placement=_placement(users))
+    inputs = _of_first(users)
     if stage == "fetch" and seen.credential:
         inputs = replace(inputs, secret=seen.credential.name)
     if seen.parent is not None:
-        held = seen.parent.get("status") or {}
-        inputs = replace(
-            inputs,
-            parent_claim=held["location"]["claim"],
-            base_perplexity=(held.get("quality") or {}).get("perplexity") if stage == "evaluate" else None,
-        )
+        inputs = replace(inputs, parent_claim=seen.parent["status"]["location"]["claim"])
     return jobs.build_stage_job(_owner(seen.artifact), seen.artifact, stage, number, inputs, settings)
 
 
-def _placement(users: tuple[User, ...]) -> jobs.Placement:
-    """Where the engine of the first user will run: the first Job binds the volume to a node."""
+def _of_first(users: tuple[User, ...]) -> jobs.StageInputs:
+    """Where the engine of the first user will run, as its Jobs bind the volume; and the model's facts."""
     for user in users:
         try:
             spec = read_spec(user.model)
-            plan = read_revision(user.revision).plan if user.revision else None
+            pinned = read_revision(user.revision) if user.revision else None
         except (InvalidSpecError, ValueError):
             continue
-        return jobs.placement(spec, plan)
-    return jobs.Placement()
+        where = jobs.placement(spec, pinned.plan if pinned else None)
+        return jobs.StageInputs(placement=where, facts=pinned.facts if pinned else None)
+    return jobs.StageInputs()

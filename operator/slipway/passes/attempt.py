@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from slipway.api import reasons
-from slipway.observe.observed import Credential, JobObserved
+from slipway.observe.observed import Credential, JobObserved, Raw
 from slipway.passes import tries
 from slipway.passes.outcome import Draft
 from slipway.plan import stages
@@ -48,17 +48,26 @@ class Circumstances:
         return f"{self.subject}|{self.credential.stamp if self.credential else ''}|{self.retry}"
 
 
-def advance(jobs: tuple[JobObserved, ...], stage: str, where: Circumstances, draft: Draft) -> Step:
+def advance(
+    jobs: tuple[JobObserved, ...], stage: str, where: Circumstances, wished: Raw, draft: Draft
+) -> Step:
     """The stage's next step; keeps ``status.failure`` true and deletes Jobs that nobody needs.
 
     The caller starts the Job when the step says START, and says in conditions what the verdict is.
+
+    Args:
+        jobs: of the owner, of any stage.
+        stage: the one asked for.
+        where: what a failure stands for.
+        wished: the stage's Job as built now, of any attempt: one that waits is replaced when it differs.
+        draft: what is to be written.
     """
     if (standing := _standing(draft.fields.get("failure"), where)) is not None:
         if where.credential is not None:
             draft.look_again(SECRET_POLL_SECONDS)
         return Step(Do.FAIL, verdict=standing)
-    step = stages.next_step(tries.tries(jobs, stage, draft.now, draft.old_conditions), where.stamp, draft.now)
-    step = _naming_secret(step, where)
+    found = tries.tries(jobs, stage, draft.now, draft.old_conditions)
+    step = _naming_secret(stages.next_step(found, where.stamp, draft.now, tries.template_of(wished)), where)
     draft.delete += [seen.job for seen in jobs if seen.job["metadata"]["name"] in step.obsolete]
     if step.do is Do.FAIL and step.verdict:
         draft.fields["failure"] = _failure(step.verdict, where, draft.now)

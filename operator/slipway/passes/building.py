@@ -30,7 +30,7 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
         for one in chain
     ]
     ready = {name for name, raw in held.items() if is_ready(raw)}
-    planning.drop_outdated(scene, _serving_revision(scene), draft)
+    planning.drop_outdated(scene, chosen, _serving_revision(scene), draft)
     stays = _move(scene, chain, ready, draft)
     missing = [one for one in chain if one.name not in held]
     if missing and not _ask_for(scene, chain, missing, draft):
@@ -114,14 +114,24 @@ def _gate(
     loss = (status.get("quality") or {}).get("loss")
     draft.fields["qualityLoss"] = loss
     gate = scene.spec.optimize.max_quality_loss if scene.spec.optimize else None
-    if gate and loss and float(loss.rstrip("%")) > float(gate.rstrip("%")):
-        text = (
-            f"{plan.level} loses {loss} in perplexity, more than spec.optimize.maxQualityLoss ({gate}) allows"
-        )
-        draft.fails(reasons.ARTIFACT_READY, reasons.QUALITY_BELOW_GATE, f"{text}; choose a higher level")
+    if gate and (text := _too_much(plan.level or "source", loss, gate)):
+        draft.fails(reasons.ARTIFACT_READY, reasons.QUALITY_BELOW_GATE, text)
         draft.progressing(state=False, reason=reasons.QUALITY_BELOW_GATE, message="waits for another spec")
         return None
     text = f"ModelArtifact {plan.name} is published and verified{stays}"
     draft.holds(reasons.ARTIFACT_READY, reasons.BUILT, text)
     level = plan.level or "source"
     return PublishedArtifact(plan.name, status["location"]["claim"], status["digest"], level)
+
+
+def _too_much(level: str, loss: str | None, gate: str) -> str:
+    """Why the gate stays shut; empty when it opens. What nobody measured does not pass."""
+    field = f"spec.optimize.maxQualityLoss ({gate})"
+    if loss is None:
+        return (
+            f"no loss of {level} against f16 was measured, and {field} asks for one: drop maxQualityLoss, or "
+            "choose a level that is quantised from f16"
+        )
+    if float(loss.rstrip("%")) > float(gate.rstrip("%")):
+        return f"{level} loses {loss} in perplexity, more than {field} allows; choose a higher level"
+    return ""

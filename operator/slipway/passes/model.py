@@ -12,6 +12,7 @@ from slipway.passes import building, planning, proving, serving, upkeep
 from slipway.passes.kept import read_spec
 from slipway.passes.outcome import Draft, Outcome
 from slipway.passes.scene import Scene
+from slipway.plan.spec_hash import planning_hash
 from slipway.settings import Settings
 from slipway.status import Condition
 
@@ -31,7 +32,7 @@ def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
         spec = read_spec(seen.model)
     except InvalidSpecError as error:
         return _refused(error, seen, settings, draft)
-    scene = Scene(seen, spec, planning.planned_for(seen.model, spec), settings, now)
+    scene = Scene(seen, spec, planning_hash(spec), settings, now, planning.asked(seen.model))
     chosen = planning.pin(scene, draft)
     served = building.build(scene, chosen, draft) if chosen else None
     if chosen and served:

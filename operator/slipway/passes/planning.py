@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from slipway.api import reasons
-from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.errors import InvalidSpecError, NothingFitsError
 from slipway.manifests import artifacts, jobs, network, revision
 from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
@@ -26,23 +26,22 @@ from slipway.plan.decide import decide, plan_status
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.plan.model_config import facts_from_wire
-from slipway.plan.spec_hash import planning_hash
 from slipway.plan.stages import Do, Step
 
 REPLAN: Final = "slipway.dev/replan"
 """Annotation of a user: any new value plans anew, with the nodes and default images of now."""
+MARK_LIMIT: Final = 256
+"""Characters of an annotation's value that count."""
 
 
-def planned_for(model: Raw, spec: ModelDeploymentSpec) -> str:
-    """Hash of what a revision is made for: the spec's planning part, and the wish to plan anew."""
-    asked = str(model["metadata"].get("annotations", {}).get(REPLAN, ""))
-    plain = planning_hash(spec)
-    return hashlib.sha256(f"{plain}|{asked}".encode()).hexdigest()[: len(plain)] if asked else plain
+def asked(model: Raw) -> str:
+    """A user's wish for another plan, empty when there is none."""
+    return str(model["metadata"].get("annotations", {}).get(REPLAN, ""))[:MARK_LIMIT]
 
 
 def pin(scene: Scene, draft: Draft) -> Chosen | None:
     """The revision of this spec; None while it is being inspected, or when nothing fits."""
-    found = history.current(_history(scene.seen), scene.spec_hash)
+    found = history.current(_history(scene.seen), scene.spec_hash, scene.asked)
     _drop_stale_inspections(scene, draft)
     if found is not None:
         return _pinned(scene, found.name, draft)
@@ -56,25 +55,35 @@ def pin(scene: Scene, draft: Draft) -> Chosen | None:
     return None
 
 
+def _inquiry(scene: Scene) -> str:
+    """Hash of what is inspected for: another wish resolves the branch anew, and reads what it now holds."""
+    if not scene.asked:
+        return scene.spec_hash
+    both = f"{scene.spec_hash}|{scene.asked}"
+    return hashlib.sha256(both.encode()).hexdigest()[: len(scene.spec_hash)]
+
+
 def _history(seen: ModelObserved) -> list[history.Revision]:
     found = []
     for raw in seen.revisions:
         labels = raw["metadata"].get("labels", {})
+        spec_hash = labels.get(SPEC_HASH_LABEL, "")
+        answered = str((raw.get("data") or {}).get("asked", ""))
         number = int(raw.get("revision", 0))
-        found.append(history.Revision(raw["metadata"]["name"], number, labels.get(SPEC_HASH_LABEL, "")))
+        found.append(history.Revision(raw["metadata"]["name"], number, spec_hash, answered))
     return found
 
 
-def drop_outdated(scene: Scene, serving: str, draft: Draft) -> None:
+def drop_outdated(scene: Scene, chosen: Chosen, serving: str, draft: Draft) -> None:
     """Delete revisions beyond the kept ones."""
-    names = history.outdated(_history(scene.seen), scene.spec_hash, serving)
+    names = history.outdated(_history(scene.seen), chosen.name, serving)
     draft.delete += [raw for raw in scene.seen.revisions if raw["metadata"]["name"] in names]
 
 
 def _drop_stale_inspections(scene: Scene, draft: Draft) -> None:
     for seen in scene.seen.jobs:
         labels = seen.job["metadata"].get("labels", {})
-        stale = labels.get(SPEC_HASH_LABEL) != scene.spec_hash
+        stale = labels.get(SPEC_HASH_LABEL) != _inquiry(scene)
         if labels.get(tries.STAGE_LABEL) == "inspect" and stale:
             draft.delete.append(seen.job)
 
@@ -82,19 +91,21 @@ def _drop_stale_inspections(scene: Scene, draft: Draft) -> None:
 def _inspect(scene: Scene, draft: Draft) -> Step | None:
     """The finished inspection, or None while it is under way."""
     marks = scene.seen.model["metadata"].get("annotations", {})
-    where = Circumstances(scene.spec_hash, scene.seen.credential, str(marks.get(tries.RETRY, ""))[:256])
+    inquiry = _inquiry(scene)
+    where = Circumstances(inquiry, scene.seen.credential, str(marks.get(tries.RETRY, ""))[:MARK_LIMIT])
     mine = tuple(
         one
         for one in scene.seen.jobs
-        if one.job["metadata"].get("labels", {}).get(SPEC_HASH_LABEL) == scene.spec_hash
+        if one.job["metadata"].get("labels", {}).get(SPEC_HASH_LABEL) == inquiry
     )
-    step = attempt.advance(mine, "inspect", where, draft)
+    job = jobs.build_inspect_job(scene.owner, scene.spec, scene.settings, 1, inquiry)
+    step = attempt.advance(mine, "inspect", where, job, draft)
     if step.do is Do.DONE:
         return step
     if scene.settings.network_policy:
         draft.apply.append(network.build_model_job_policy(scene.owner, scene.settings))
     if step.do is Do.START:
-        job = jobs.build_inspect_job(scene.owner, scene.spec, scene.settings, step.attempt, scene.spec_hash)
+        job = jobs.build_inspect_job(scene.owner, scene.spec, scene.settings, step.attempt, inquiry)
         draft.create.append(tries.stamped_job(job, step, where.stamp))
     doing = stages.progress_text("inspect", None)
     draft.fields["progress"] = doing if step.do is not Do.FAIL else None
@@ -138,22 +149,7 @@ def _decide(scene: Scene, commit: str, facts: ModelFacts, draft: Draft) -> None:
         draft.fails(reasons.PLANNED, error.reason, error.message)
         draft.progressing(state=False, reason=error.reason, message="waits for another spec")
         return
-    _ask_for_revision(scene, commit, facts, plan, draft)
-    draft.unknown(reasons.PLANNED, reasons.PLANNING, "the plan is being pinned")
-
-
-def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
-    """Pin another plan if the nodes of now ask for one: for a model that no node takes any more."""
-    pinned = chosen.pinned
-    try:
-        plan = decide(scene.spec, pinned.facts, [node.facts for node in scene.seen.nodes], scene.settings)
-    except InvalidSpecError:
-        return  # nothing better: the pod's condition already says what is missing
-    if plan != pinned.plan:
-        _ask_for_revision(scene, pinned.commit, pinned.facts, plan, draft)
-
-
-def _ask_for_revision(scene: Scene, commit: str, facts: ModelFacts, plan: Plan, draft: Draft) -> None:
+    whole = artifacts.artifact_chain(scene.spec, commit, plan)
     pinned = Pinned(
         spec_hash=scene.spec_hash,
         uri=scene.spec.model.source,
@@ -161,8 +157,32 @@ def _ask_for_revision(scene: Scene, commit: str, facts: ModelFacts, plan: Plan, 
         facts=facts,
         plan=plan,
         images=scene.settings.images,
-        artifacts=tuple(one.name for one in artifacts.artifact_chain(scene.spec, commit, plan)),
+        artifacts=tuple(one.name for one in whole),
+        asked=scene.asked,
     )
+    _ask_for_revision(scene, pinned, draft)
+    draft.unknown(reasons.PLANNED, reasons.PLANNING, "the plan is being pinned")
+
+
+def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
+    """Pin another plan if the nodes of now ask for one: for a model that no node takes any more.
+
+    Commit and images stay, a person alone moves them. A wish counts as answered by this plan, too.
+    """
+    pinned = chosen.pinned
+    try:
+        plan = decide(scene.spec, pinned.facts, [node.facts for node in scene.seen.nodes], scene.settings)
+    except InvalidSpecError:
+        return  # nothing better: the pod's condition already says what is missing
+    if plan.effect == pinned.plan.effect:
+        return  # the same pods on the same nodes, for reasons that read otherwise
+    chain = artifacts.artifact_chain(scene.spec, pinned.commit, plan)
+    names = tuple(one.name for one in chain)
+    answered = scene.asked or pinned.asked
+    _ask_for_revision(scene, replace(pinned, plan=plan, artifacts=names, asked=answered), draft)
+
+
+def _ask_for_revision(scene: Scene, pinned: Pinned, draft: Draft) -> None:
     number = history.next_number(_history(scene.seen))
     draft.create.append(revision.build_revision(scene.owner, number, pinned))
 

@@ -22,9 +22,10 @@ from slipway.observe.observed import Raw
 from slipway.passes import attempt, tries
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
+from slipway.passes.serving import HOMELESS
 from slipway.plan import stages
-from slipway.plan.failures import Symptoms
 from slipway.plan.stages import Do, State, Step, Try
+from slipway.plan.symptoms import Symptoms
 from slipway.status import timestamp
 
 REVISION_LABEL: Final = "slipway.dev/revision"
@@ -34,7 +35,8 @@ TRIES: Final = 3
 The endpoint serves, only figures are missing.
 """
 FAILED_TOOL: Final = "failed: "
-"""Beginning of ``status.benchmark.tool`` when there are no figures: why there are none."""
+SKIPPED_TOOL: Final = "skipped: "
+"""Beginnings of ``status.benchmark.tool`` when there are no figures: why there are none."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def prove(scene: Scene, chosen: Chosen, served: PublishedArtifact, deployment: R
 def _known(subject: _Subject, draft: Draft) -> dict[str, Any] | None:
     """The figures, or the failure to get them, if they are of this very subject."""
     held: dict[str, Any] = draft.fields.get("benchmark") or {}
-    failed = str(held.get("tool", "")).startswith(FAILED_TOOL)
+    failed = str(held.get("tool", "")).startswith((FAILED_TOOL, SKIPPED_TOOL))
     return held if held.get("revision") == subject.key(failed=failed) else None
 
 
@@ -108,23 +110,43 @@ def _measure(scene: Scene, chosen: Chosen, subject: _Subject, draft: Draft) -> N
         for one in scene.seen.jobs
         if one.job["metadata"].get("labels", {}).get(REVISION_LABEL) == chosen.name
     ]
-    found = [_of(subject, one) for one in tries.tries(mine, "benchmark", scene.now)]
-    step = stages.next_step(found, subject.stamp, scene.now)
+    found = [_of(subject, one) for one in tries.tries(mine, "benchmark", scene.now, _said(draft))]
+    step = stages.next_step(found, subject.stamp, scene.now, tries.template_of(_job(scene, chosen, 1)))
     if step.do is Do.DONE:
         draft.fields["benchmark"] = _figures(step.result, subject.key(failed=False), draft)
         return
-    if step.do is Do.FAIL or (step.verdict and step.count >= TRIES and step.after):
-        why = step.verdict.message if step.verdict else "no reason known"
-        failure = {"tool": f"{FAILED_TOOL}{why}"[:256]}
-        draft.fields["benchmark"] = _figures(failure, subject.key(failed=True), draft)
-        return
+    if why := _given_up(step):
+        draft.fields["benchmark"] = _figures({"tool": why[:256]}, subject.key(failed=True), draft)
+        dropped = {one.name for one in found if one.state is State.RUNNING}
+    else:
+        dropped = set(step.obsolete)
+        _working(step, draft)
     if step.do is Do.START:
-        source = chosen.pinned.artifacts[0]
-        job = jobs.build_benchmark_job(
-            scene.owner, scene.spec, chosen.pinned.plan, source, scene.settings, step.attempt, chosen.name
-        )
-        draft.create.append(tries.stamped_job(job, step, subject.stamp))
-    _working(step, draft)
+        draft.create.append(tries.stamped_job(_job(scene, chosen, step.attempt), step, subject.stamp))
+    draft.delete += [one.job for one in mine if one.job["metadata"]["name"] in dropped]
+
+
+def _said(draft: Draft) -> list[dict[str, Any]]:
+    """What Progressing said that this very Job waits for: a pod without a node is not waited for."""
+    kind = reasons.PROGRESSING
+    return [one for one in draft.old_conditions if one["type"] == kind and one["reason"] not in HOMELESS]
+
+
+def _given_up(step: Step) -> str:
+    """Why there will be no figures; empty while they may still come."""
+    if step.do is Do.WAIT and step.verdict and step.verdict.reason in HOMELESS:
+        # Nothing was tried: the model has the room that its own load test needs.
+        return f"{SKIPPED_TOOL}{step.verdict.message}"
+    if step.do is Do.FAIL or (step.verdict and step.count >= TRIES and step.after):
+        return f"{FAILED_TOOL}{step.verdict.message if step.verdict else 'no reason known'}"
+    return ""
+
+
+def _job(scene: Scene, chosen: Chosen, number: int) -> Raw:
+    source, plan = chosen.pinned.artifacts[0], chosen.pinned.plan
+    return jobs.build_benchmark_job(
+        scene.owner, scene.spec, plan, source, scene.settings, number, chosen.name
+    )
 
 
 def _of(subject: _Subject, one: Try) -> Try:
@@ -141,9 +163,10 @@ def _working(step: Step, draft: Draft) -> None:
         max(1.0, (step.after - draft.now).total_seconds()) if step.after else attempt.PROGRESS_SECONDS
     )
     draft.fields["progress"] = stages.progress_text("benchmark", step.progress.get("percent"))
-    draft.progressing(
-        state=True, reason=reasons.BENCHMARKING, message="a short load test runs against the endpoint"
-    )
+    reason, text = reasons.BENCHMARKING, "a short load test runs against the endpoint"
+    if step.verdict is not None:
+        reason, text = step.verdict.reason, attempt.said(step, step.verdict)
+    draft.progressing(state=True, reason=reason, message=text)
 
 
 def _figures(result: Mapping[str, Any], revision: str, draft: Draft) -> dict[str, Any]:
@@ -167,6 +190,7 @@ def _input(
 ) -> Input:
     tool = str((benchmark or {}).get("tool", ""))
     failure = tool.removeprefix(FAILED_TOOL) if tool.startswith(FAILED_TOOL) else ""
+    skipped = tool.removeprefix(SKIPPED_TOOL) if tool.startswith(SKIPPED_TOOL) else ""
     seen = scene.seen
     name = scene.owner.name
     return Input(
@@ -181,6 +205,7 @@ def _input(
         artifact_status=seen.artifacts[served.name].get("status") or {},
         claim=seen.claims.get(served.claim),
         nodes=tuple(NodeState(node.facts, node.conditions) for node in seen.nodes),
-        benchmark=None if failure else benchmark,
+        benchmark=None if failure or skipped else benchmark,
         benchmark_failure=failure,
+        benchmark_skipped=skipped,
     )

@@ -22,6 +22,7 @@ class Scene:
 
     Attributes:
         spec_hash: of the spec's planning part.
+        asked: value of the annotation by which a user wishes another plan, empty for none.
         owner: the ModelDeployment as owner of its children.
     """
 
@@ -30,6 +31,7 @@ class Scene:
     spec_hash: str
     settings: Settings
     now: datetime
+    asked: str = ""
 
     @property
     def owner(self) -> Owner:

@@ -5,22 +5,30 @@ A step of the ModelDeployment's pass.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from slipway import drift
 from slipway.api import reasons
+from slipway.manifests.deployment import without_surge
 from slipway.manifests.revision import pinned_settings
 from slipway.manifests.serving import PublishedArtifact, build_serving, selector, service_url
 from slipway.observe.kinds import COMPONENT_LABEL
 from slipway.observe.observed import ModelObserved, Raw
-from slipway.passes import planning, tries
+from slipway.passes import planning, rollout, tries
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
+from slipway.plan.capacity import spreads
 from slipway.plan.failures import Verdict, judge
+from slipway.plan.symptoms import Symptoms
 
 LOOK_SECONDS = 15.0
 """How often a rollout that waits is looked at: a pod that stays unschedulable sends no event."""
 NOTHING_WISHED = "spec.replicas is 0: nothing serves"
+HOMELESS: Final = frozenset({reasons.UNSCHEDULABLE, reasons.STORE_CANNOT_SPREAD})
+"""No node takes the pod: another plan may ask for less, or for other nodes."""
+ROOM: Final = frozenset({*HOMELESS, reasons.CONTAINER_CREATING})
+"""What a pod of an update says while it waits for the place of an old one."""
 
 
 def serve(scene: Scene, chosen: Chosen, served: PublishedArtifact, draft: Draft) -> Raw:
@@ -29,7 +37,10 @@ def serve(scene: Scene, chosen: Chosen, served: PublishedArtifact, draft: Draft)
     Returns the wished Deployment.
     """
     settings = pinned_settings(scene.settings, chosen.pinned)
-    wished = build_serving(scene.owner, scene.spec, chosen.pinned.plan, served, settings, chosen.name)
+    built = build_serving(scene.owner, scene.spec, chosen.pinned.plan, served, settings, chosen.name)
+    running = scene.child("Deployment")
+    room = rollout.makes_room(running, _unwell(scene.seen, draft), spreads=spreads(scene.spec))
+    wished = [without_surge(one) if room and one["kind"] == "Deployment" else one for one in built]
     deployment = next(one for one in wished if one["kind"] == "Deployment")
     draft.apply += wished
     prune(scene, wished, draft)
@@ -38,7 +49,7 @@ def serve(scene: Scene, chosen: Chosen, served: PublishedArtifact, draft: Draft)
     draft.fields["selector"] = ",".join(
         f"{key}={value}" for key, value in sorted(selector(scene.owner.name).items())
     )
-    _report_rollout(scene, chosen, deployment, draft)
+    _report_rollout(scene, chosen, deployment, draft, room=room)
     return deployment
 
 
@@ -60,7 +71,7 @@ def hand_over_replicas(scene: Scene, wished: Raw, draft: Draft) -> None:
         return
     least = scene.spec.autoscaling.min_replicas or 1
     count = int(observed["spec"].get("replicas", 1))
-    if count == 0 or (wished in draft.apply and not drift.settled(drift.stamped(wished), observed)):
+    if count == 0 or (wished in draft.apply and not rollout.settled(wished, observed)):
         draft.keep_replicas = {**observed, "spec": {**observed["spec"], "replicas": max(count, least)}}
 
 
@@ -97,18 +108,19 @@ def _deployment(seen: ModelObserved) -> Raw | None:
     return None
 
 
-def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft) -> None:
+def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft, *, room: bool) -> None:
     observed = scene.child("Deployment")
     status: dict[str, Any] = (observed or {}).get("status") or {}
     target = _target(scene, wished, observed)
     answering = int(status.get("availableReplicas", 0))
-    current = observed is not None and drift.settled(drift.stamped(wished), observed)
+    current = rollout.settled(wished, observed)
     if current and target == 0:
         draft.fails(reasons.AVAILABLE, reasons.SCALED_TO_ZERO, NOTHING_WISHED)
         draft.progressing(state=False, reason=reasons.SETTLED, message="nothing is left to do")
         return
     trouble = _trouble(scene.seen, draft)
     if answering:
+        trouble = None if room and trouble and trouble.reason in ROOM else trouble
         draft.holds(reasons.AVAILABLE, reasons.SERVING, _answers(answering))
     else:
         reason = trouble.reason if trouble else reasons.STARTING
@@ -118,9 +130,10 @@ def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft) -> 
     if current and _heard(observed) and same and int(status.get("replicas", 0)) == target <= answering:
         return
     draft.look_again(LOOK_SECONDS)
-    if trouble is not None and trouble.reason == reasons.UNSCHEDULABLE:
+    if not answering and trouble is not None and trouble.reason in HOMELESS:
         planning.replan(scene, chosen, draft)
     text = f"{int(status.get('updatedReplicas', 0))} of {target} replicas are of this revision"
+    text += "; an old one stops before the next starts, as volume or node have no room for both" * room
     reason, text = (trouble.reason, trouble.message) if trouble else (reasons.ROLLING_OUT, text)
     draft.fields["progress"] = "Starting" if not answering else "Rolling out"
     draft.progressing(state=True, reason=reason, message=text)
@@ -166,6 +179,11 @@ def _answers(count: int) -> str:
 
 def _trouble(seen: ModelObserved, draft: Draft) -> Verdict | None:
     """What keeps the newest engine pod that is not ready."""
+    return next((found for found in map(judge, _unwell(seen, draft)) if found is not None), None)
+
+
+def _unwell(seen: ModelObserved, draft: Draft) -> Iterator[Symptoms]:
+    """Symptoms of the engine's living pods, the newest first."""
     pods = [
         pod
         for pod in seen.engine_pods
@@ -174,7 +192,4 @@ def _trouble(seen: ModelObserved, draft: Draft) -> Verdict | None:
         and pod["status"].get("phase") not in ("Failed", "Succeeded")
     ]
     for pod in sorted(pods, key=lambda raw: str(raw["metadata"].get("creationTimestamp", "")), reverse=True):
-        found = judge(tries.engine_symptoms(pod, draft.now))
-        if found is not None:
-            return found
-    return None
+        yield tries.engine_symptoms(pod, draft.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,15 +12,20 @@ from typing import Any, Final
 import orjson
 
 from slipway.api import reasons
+from slipway.manifests.jobs import with_memory
 from slipway.observe.observed import JobObserved, Raw
-from slipway.plan.failures import WAITED, Symptoms
-from slipway.plan.stages import State, Step, Try, last_progress
+from slipway.plan.failures import WAITED
+from slipway.plan.stages import State, Step, Template, Try, last_progress
+from slipway.plan.symptoms import Symptoms
 from slipway.status import parse_time
 
 STAGE_LABEL: Final = "slipway.dev/stage"
 ATTEMPT: Final = "slipway.dev/attempt"
 COUNT: Final = "slipway.dev/try"
+LIMITED: Final = "slipway.dev/failed-tries"
+MEMORY: Final = "slipway.dev/memory-factor"
 STAMP: Final = "slipway.dev/stamp"
+TEMPLATE: Final = "slipway.dev/template-hash"
 CLAIM: Final = "slipway.dev/claim-uid"
 """Annotations of our Jobs, written once: which try it is, under which circumstances, and into which claim."""
 RETRY: Final = "slipway.dev/retry"
@@ -27,7 +33,7 @@ RETRY: Final = "slipway.dev/retry"
 
 
 def stamped_job(job: Raw, step: Step, stamp: str, claim: str = "") -> Raw:
-    """The Job with the annotations that later passes read.
+    """The Job of a step, with the memory that it gets and the annotations that later passes read.
 
     Args:
         job: as built.
@@ -35,11 +41,28 @@ def stamped_job(job: Raw, step: Step, stamp: str, claim: str = "") -> Raw:
         stamp: fingerprint of the circumstances.
         claim: uid of the claim that it writes into, empty for none.
     """
+    job = with_memory(job, step.memory)
     meta = job["metadata"]
-    marks = {ATTEMPT: str(step.attempt), COUNT: str(step.count), STAMP: stamp}
+    marks = {
+        ATTEMPT: str(step.attempt),
+        COUNT: str(step.count),
+        LIMITED: str(step.limited),
+        MEMORY: str(step.memory),
+        STAMP: stamp,
+        TEMPLATE: _hash(job["spec"]["template"]),
+    }
     if claim:
         marks[CLAIM] = claim
     return {**job, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **marks}}}
+
+
+def template_of(job: Raw) -> Template:
+    """What tells whether a Job of before is the one that is wished now, ``job``, as built for any attempt."""
+    return lambda memory: _hash(with_memory(job, memory)["spec"]["template"])
+
+
+def _hash(template: Any) -> str:
+    return hashlib.sha256(orjson.dumps(template, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def tries(
@@ -68,6 +91,8 @@ def _try(observed: JobObserved, now: datetime, waited: Mapping[str, Any]) -> Try
     state, ended, reason = _state(observed.job)
     pod = _newest(observed.pods)
     seen = _symptoms(pod, now, failed=state is State.FAILED, ended=ended is not None, job_reason=reason)
+    if state is State.RUNNING and pod is None:
+        seen = replace(seen, job=meta["name"], podless_seconds=_podless_seconds(observed.job, now))
     if waited and _never_ran(pod) and (ended is None or reason == "DeadlineExceeded"):
         seen = replace(seen, waited=waited["reason"], waited_message=waited["message"])
     return Try(
@@ -79,16 +104,21 @@ def _try(observed: JobObserved, now: datetime, waited: Mapping[str, Any]) -> Try
         ended=ended,
         symptoms=seen,
         alive=pod is not None and pod["status"].get("phase") == "Running",
+        ran=any(map(_ran, observed.pods)),
         result=seen.result if state is State.SUCCEEDED and seen.result.get("ok") else {},
         progress=last_progress(observed.tail),
         jitter=zlib.crc32(meta["uid"].encode()) / 2**32,
+        limited=int(marks.get(LIMITED, "0")),
+        memory=int(marks.get(MEMORY, "1")),
+        template=marks.get(TEMPLATE, ""),
     )
 
 
 def _waited(said: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The condition that says what a Job's pod waits for: of an inspection, or of an artifact."""
-    one = said.get(reasons.SOURCE_RESOLVED) or said.get(reasons.READY) or {}
-    return one if one.get("status") != "True" and one.get("reason") in WAITED else {}
+    """The condition that says what a Job's pod waits for: of an inspection, an artifact, a benchmark."""
+    kinds = (reasons.SOURCE_RESOLVED, reasons.READY, reasons.PROGRESSING)
+    one = next((said[kind] for kind in kinds if kind in said), {})
+    return one if one.get("reason") in WAITED else {}
 
 
 def _never_ran(pod: Raw | None) -> bool:
@@ -96,6 +126,23 @@ def _never_ran(pod: Raw | None) -> bool:
     return pod is None or (
         "deletionTimestamp" in pod["metadata"] and pod["status"].get("phase", "Pending") == "Pending"
     )
+
+
+def _ran(pod: Raw) -> bool:
+    """Whether a container of the pod was started, or may have been."""
+    containers = pod["status"].get("containerStatuses", ())
+    states = [one.get(part) or {} for one in containers for part in ("state", "lastState")]
+    started = any("running" in state or "terminated" in state for state in states)
+    return started or pod["status"].get("phase", "Pending") != "Pending"
+
+
+def _podless_seconds(job: Raw, now: datetime) -> float:
+    """How long a Job has had no pod, as seen by its controller, too; 0 for one that is not to have any."""
+    status = job.get("status", {})
+    held = any(one["type"] == "Suspended" and one["status"] == "True" for one in status.get("conditions", ()))
+    if held or status.get("active"):
+        return 0.0
+    return (now - parse_time(job["metadata"]["creationTimestamp"])).total_seconds()
 
 
 def _state(job: Raw) -> tuple[State, datetime | None, str]:
@@ -112,7 +159,7 @@ def _newest(pods: tuple[Raw, ...]) -> Raw | None:
 
 def engine_symptoms(pod: Raw, now: datetime) -> Symptoms:
     """Symptoms of an engine pod."""
-    return _symptoms(pod, now, failed=False, ended=False, job_reason="")
+    return replace(_symptoms(pod, now, failed=False, ended=False, job_reason=""), engine=True)
 
 
 def _symptoms(pod: Raw | None, now: datetime, *, failed: bool, ended: bool, job_reason: str) -> Symptoms:
@@ -139,6 +186,7 @@ def _symptoms(pod: Raw | None, now: datetime, *, failed: bool, ended: bool, job_
         image=container.get("image") or _image(pod),
         disrupted=disrupted,
         disruption_message=disruption_message,
+        evicted=_eviction(pod),
         unschedulable=unschedulable,
         unschedulable_seconds=seconds,
         scheduled_seconds=scheduled,
@@ -175,6 +223,17 @@ def _disruption(pod: Raw) -> tuple[str, str]:
     if status.get("reason") in ("Evicted", "Shutdown", "NodeLost", "NodeShutdown", "Preempting"):
         return str(status["reason"]), status.get("message", "")
     return "", ""
+
+
+def _eviction(pod: Raw) -> str:
+    """The kubelet's words when it ended the pod for what it used; a pod that it never took has used nothing.
+
+    The condition DisruptionTarget has one reason for that, for a node that shuts down and for preemption.
+    """
+    status = pod["status"]
+    words = str(status.get("message", ""))
+    ended = status.get("reason") == "Evicted" and not words.startswith("The node had condition")
+    return (words or "no more is known") if ended else ""
 
 
 def _condition(pod: Raw, kind: str) -> Mapping[str, Any]:

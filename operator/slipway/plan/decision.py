@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class Plan:
     reason: str
     rejected: tuple[Rejected, ...] = ()
     holds: int | None = None
+
+    @property
+    def effect(self) -> Plan:
+        """The plan without what only people read: two of one effect make the same pods and artifacts."""
+        return replace(self, reason="", rejected=())
 
     def surges(self, replicas: int) -> bool:
         """Whether a rollout may start one more replica before it stops one; else it would wait for ever."""

@@ -56,6 +56,7 @@ class NodeFacts:
         memory: allocatable bytes.
         ephemeral_storage: allocatable bytes.
         taints: ``key=value:effect`` of NoSchedule and NoExecute taints.
+        os: operating system, ``linux`` when the node does not say.
     """
 
     name: str
@@ -67,3 +68,4 @@ class NodeFacts:
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[str, ...] = ()
     gpus: tuple[Gpu, ...] = ()
+    os: str = "linux"

@@ -6,12 +6,14 @@ Pure, for ``plan.stages`` and passes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from slipway.api import reasons
+from slipway.plan import advice
+from slipway.plan.symptoms import Symptoms
 from slipway_runtime.contract import PERMANENT, Exit
 
 
@@ -36,60 +38,11 @@ CREATING_SECONDS: Final = 60.0
 WAITED: Final = frozenset(
     {
         reasons.IMAGE_PULL_FAILED, reasons.CONTAINER_CONFIG_ERROR, reasons.CONTAINER_CREATING,
-        reasons.UNSCHEDULABLE,
+        reasons.UNSCHEDULABLE, reasons.STORE_CANNOT_SPREAD, reasons.POD_REFUSED,
     }
 )  # fmt: skip
 """Reasons of a pod that never ran: a deadline that ends it says nothing of the stage."""
 EXIT_OOM: Final = 137
-
-
-@dataclass(frozen=True)
-class Symptoms:
-    """What is seen of a Job's last pod, or of an engine pod; empty strings and None for what is not there.
-
-    Attributes:
-        failed: the Job is Failed (false: it runs, or the pod is an engine's).
-        gone: the Job ended and no pod is left to say how.
-        job_reason: reason of the Job's Failed condition.
-        exit_code: of the container that ended.
-        result: what it wrote as its termination message, parsed.
-        words: the termination message when it is no result: the container's last words.
-        terminated: the kubelet's reason, such as OOMKilled.
-        waiting: the kubelet's reason for a container that waits, such as ImagePullBackOff.
-        waiting_message: the kubelet's words to it.
-        image: image of that container.
-        disrupted: reason of the pod's DisruptionTarget condition, or Evicted.
-        disruption_message: the words to it.
-        unschedulable: the scheduler's words.
-        unschedulable_seconds: for how long.
-        scheduled_seconds: how long ago a node took the pod; 0 when none has.
-        sandboxed: the pod's volumes and network are there, so that only its image can be missing.
-        pod: its name.
-        mounts: claims and ConfigMaps that its containers can't start without, as ``Kind name``.
-        waited: reason of the last WAITING verdict on this stage, for a Job whose pod is not there any more.
-        waited_message: its words.
-    """
-
-    failed: bool = False
-    gone: bool = False
-    job_reason: str = ""
-    exit_code: int | None = None
-    result: Mapping[str, Any] = field(default_factory=dict)
-    words: str = ""
-    terminated: str = ""
-    waiting: str = ""
-    waiting_message: str = ""
-    image: str = ""
-    disrupted: str = ""
-    disruption_message: str = ""
-    unschedulable: str = ""
-    unschedulable_seconds: float = 0.0
-    scheduled_seconds: float = 0.0
-    sandboxed: bool = False
-    pod: str = ""
-    mounts: tuple[str, ...] = ()
-    waited: str = ""
-    waited_message: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,33 +81,25 @@ _PULL: Final = frozenset(
 _CONFIG: Final = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreStartHookError"}
 )
-_CREATING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+CREATING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+"""The kubelet's reasons for a container that is not made yet."""
 _KILLED: Final = frozenset({137, 143})
 """128 + SIGKILL, 128 + SIGTERM."""
+_BOUND: Final = ("volume node affinity conflict", "didn't match persistentvolume's node affinity")
+"""The scheduler's words, older and newer, for a volume that only other nodes can reach."""
 
 
 def _always(reason: str) -> Callable[[Symptoms], str]:
     return lambda _: reason
 
 
-def _said(seen: Symptoms) -> str:
-    text = str(seen.result.get("message") or "") or seen.words or "no last words"
-    code = "" if seen.result.get("message") or seen.exit_code is None else f" (exit code {seen.exit_code})"
-    return f"{text.strip()[-1500:]}{code}"
-
-
 def _result_reason(seen: Symptoms) -> str:
     return str(seen.result.get("reason") or reasons.INTERNAL_ERROR)
 
 
-def _creating(seen: Symptoms) -> str:
-    if seen.sandboxed:
-        return f"image {seen.image} is still being pulled for pod {seen.pod}"
-    needs = f" ({', '.join(seen.mounts)})" if seen.mounts else ""
-    return (
-        f"pod {seen.pod} has a node, but its container is not made: a volume is not attached or mounted"
-        f"{needs}, or the network is not ready; kubectl describe pod {seen.pod} shows why"
-    )
+def _is_bound(seen: Symptoms) -> bool:
+    """Whether a volume keeps the pod off the nodes that could take it."""
+    return any(words in seen.unschedulable.lower() for words in _BOUND)
 
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -166,13 +111,18 @@ ROWS: Final[tuple[Row, ...]] = (
         lambda s: s.waited_message,
     ),
     Row(
-        lambda s: s.terminated == "OOMKilled",
+        # The tool alone may have been killed, and the stage lived to tell.
+        lambda s: s.terminated == "OOMKilled" or s.result.get("reason") == reasons.OUT_OF_MEMORY,
         _always(reasons.OUT_OF_MEMORY),
         Kind.LIMITED,
-        lambda s: (
-            f"killed for memory: {_said(s)}. Its memory limit follows from the model's size; "
-            "set spec.engine.resources.memory for the engine, or use nodes with more memory"
-        ),
+        advice.out_of_memory,
+    ),
+    Row(
+        # No disruption: what a pod of this size does to a node, the next one does again.
+        lambda s: bool(s.evicted),
+        _always(reasons.EVICTED),
+        Kind.LIMITED,
+        advice.evicted,
     ),
     Row(
         lambda s: bool(s.disrupted),
@@ -184,19 +134,19 @@ ROWS: Final[tuple[Row, ...]] = (
         lambda s: s.failed and bool(s.result) and s.exit_code in PERMANENT,
         _result_reason,
         Kind.PERMANENT,
-        _said,
+        advice.said,
     ),
     Row(
         lambda s: s.failed and s.exit_code == Exit.TRANSIENT,
         lambda s: str(s.result.get("reason") or reasons.HUB_UNAVAILABLE),
         Kind.TRANSIENT,
-        _said,
+        advice.said,
     ),
     Row(
         lambda s: s.failed and s.exit_code in PERMANENT,
         lambda s: _WITHOUT_RESULT[s.exit_code or 0],
         Kind.PERMANENT,
-        _said,
+        advice.said,
     ),
     Row(
         lambda s: s.failed and s.job_reason == "DeadlineExceeded",
@@ -214,7 +164,7 @@ ROWS: Final[tuple[Row, ...]] = (
         lambda s: s.failed and s.exit_code is not None and s.exit_code != 0,
         _result_reason,
         Kind.LIMITED,
-        _said,
+        advice.said,
     ),
     Row(
         lambda s: s.failed or s.gone,
@@ -228,10 +178,7 @@ ROWS: Final[tuple[Row, ...]] = (
         lambda s: s.waiting in _PULL,
         _always(reasons.IMAGE_PULL_FAILED),
         Kind.WAITING,
-        lambda s: (
-            f"image {s.image} can't be pulled: {s.waiting_message or s.waiting}. "
-            "Correct the reference, or give a pull secret; it is tried again by itself"
-        ),
+        advice.unpulled,
     ),
     Row(
         lambda s: s.waiting in _CONFIG,
@@ -243,7 +190,13 @@ ROWS: Final[tuple[Row, ...]] = (
         lambda s: s.waiting == "CrashLoopBackOff",
         _always(reasons.CRASH_LOOP),
         Kind.WAITING,
-        lambda s: f"the engine exits again and again; its last words: {_said(s)}",
+        lambda s: f"the engine exits again and again; its last words: {advice.said(s)}",
+    ),
+    Row(
+        lambda s: _is_bound(s) and s.unschedulable_seconds > UNSCHEDULABLE_SECONDS,
+        _always(reasons.STORE_CANNOT_SPREAD),
+        Kind.WAITING,
+        advice.unreachable,
     ),
     Row(
         lambda s: bool(s.unschedulable) and s.unschedulable_seconds > UNSCHEDULABLE_SECONDS,
@@ -252,10 +205,16 @@ ROWS: Final[tuple[Row, ...]] = (
         lambda s: f"no node takes the pod: {s.unschedulable}",
     ),
     Row(
-        lambda s: s.waiting in _CREATING and s.scheduled_seconds > CREATING_SECONDS,
+        lambda s: s.waiting in CREATING and s.scheduled_seconds > CREATING_SECONDS,
         _always(reasons.CONTAINER_CREATING),
         Kind.WAITING,
-        _creating,
+        advice.creating,
+    ),
+    Row(
+        lambda s: s.podless_seconds > CREATING_SECONDS,
+        _always(reasons.POD_REFUSED),
+        Kind.WAITING,
+        advice.refused,
     ),
 )
 

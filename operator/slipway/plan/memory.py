@@ -59,6 +59,8 @@ ROW_BLOCK = 256
 """Weights in a block of a K-quant: rows of other lengths fall back."""
 OUTPUT_BITS = Bits(6.5625, 8.5)
 """The output (or tied embedding) matrix is Q6_K in every level below it, Q8_0 where rows are ragged."""
+FFN_SHARE = 2 / 3
+"""Of a layer's weights, what one matrix has at most."""
 VOCABULARY_BYTES = 40
 """Bytes a token of the vocabulary inside a GGUF file: 1.79 MB for SmolLM2's 49,152 tokens and merges."""
 MICRO_BATCH = 512
@@ -94,6 +96,18 @@ def file_bytes(facts: ModelFacts, level: str) -> int:
     output_bits = max(body_bits, OUTPUT_BITS.ragged if ragged else OUTPUT_BITS.usual)
     weights = (facts.parameters - embedding) * body_bits + embedding * output_bits
     return round(weights / 8) + facts.vocab_size * VOCABULARY_BYTES
+
+
+def largest_tensor(facts: ModelFacts) -> int:
+    """Weights of the model's largest tensor: what converter and llama-quantize hold at once.
+
+    Mostly that is the embedding, vocabulary x hidden size. Else it is an FFN matrix, of which inspect knows
+    no dimension: at most two of the three (gate and up in one, as Phi has them) of a layer's weights. Of a
+    mixture of experts, whose experts are one tensor, it is one third.
+    """
+    embedding = min(facts.vocab_size * facts.hidden_size, facts.parameters)
+    layer = (facts.parameters - embedding) / max(1, facts.layers)
+    return max(embedding, round(layer * FFN_SHARE))
 
 
 def kv_bytes_per_token(facts: ModelFacts) -> int:

@@ -11,6 +11,10 @@ from slipway.plan.quantities import MIB, quantity
 
 ARCHITECTURES = frozenset({"amd64", "arm64"})
 """Node architectures that our images are built for."""
+ARCH_LABEL = "kubernetes.io/arch"
+OS = "linux"
+OS_LABEL = "kubernetes.io/os"
+"""The kubelet sets both labels on every node."""
 GPU_RESOURCES = (
     "nvidia.com/gpu",
     "amd.com/gpu",
@@ -20,7 +24,16 @@ GPU_RESOURCES = (
     "huawei.com/Ascend910",
 )
 """Extended resources by which device plugins offer accelerators; MIG slices are ``nvidia.com/mig-…``."""
-__all__ = ["ARCHITECTURES", "node_facts", "quantity", "tolerates", "unsuitable"]
+__all__ = [
+    "ARCHITECTURES",
+    "ARCH_LABEL",
+    "OS",
+    "OS_LABEL",
+    "node_facts",
+    "quantity",
+    "tolerates",
+    "unsuitable",
+]
 MIG_PREFIX = "nvidia.com/mig-"
 BLOCKING_EFFECTS = ("NoSchedule", "NoExecute")
 
@@ -34,10 +47,10 @@ def node_facts(raw: dict[str, Any]) -> NodeFacts:
     labels = raw["metadata"].get("labels") or {}
     allocatable = status.get("allocatable") or {}
     conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    info = status.get("nodeInfo") or {}
     return NodeFacts(
         name=raw["metadata"]["name"],
-        architecture=labels.get("kubernetes.io/arch")
-        or (status.get("nodeInfo") or {}).get("architecture", ""),
+        architecture=labels.get(ARCH_LABEL) or info.get("architecture", ""),
         cpu=quantity(allocatable.get("cpu", 0)),
         memory=int(quantity(allocatable.get("memory", 0))),
         ephemeral_storage=int(quantity(allocatable.get("ephemeral-storage", 0))),
@@ -49,6 +62,8 @@ def node_facts(raw: dict[str, Any]) -> NodeFacts:
             if taint.get("effect") in BLOCKING_EFFECTS
         ),
         gpus=_gpus(allocatable, labels),
+        # Without a kubelet, the API server fills in an empty text.
+        os=labels.get(OS_LABEL) or info.get("operatingSystem") or OS,
     )
 
 
@@ -70,6 +85,8 @@ def unsuitable(node: NodeFacts, overrides: PodOverrides | None) -> str:
     """Why pods of ours can't run on this node, whatever they need; empty when they can."""
     if not node.ready:
         return "not ready, or cordoned"
+    if node.os != OS:
+        return f"operating system {node.os}: images are for {OS}"
     if node.architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         return f"architecture {node.architecture or 'unknown'}: images are for {known}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from slipway.api import reasons
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec, Optimize
+from slipway.api.words import unknown_level
 from slipway.errors import InvalidSpecError
 from slipway.plan.decision import Memory
 from slipway.plan.facts import ModelFacts
@@ -100,7 +101,8 @@ def _levels(optimize: Optimize) -> tuple[str, ...]:
     if optimize.level not in (None, "auto"):
         level = str(optimize.level)
         if level not in LEVELS:
-            message = f"spec.optimize.level: {level!r} is unknown; use auto or one of: {', '.join(LEVELS)}"
+            why = unknown_level(level)
+            message = f"spec.optimize.level: {level!r} {why}; use auto or one of: {', '.join(LEVELS)}"
             raise InvalidSpecError(reasons.UNKNOWN_LEVEL, message)
         if optimize.method == "none" and level != "F16":
             message = f"spec.optimize.level: method none serves F16, not {level}; drop one of the two"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import orjson
 
-from slipway.plan.failures import LIMITED_TRIES, Kind, Symptoms, Verdict, judge
+from slipway.api import reasons
+from slipway.plan.failures import LIMITED_TRIES, Kind, Verdict, judge
+from slipway.plan.symptoms import Symptoms
 from slipway_runtime.contract import PROGRESS_PREFIX
 
 BACKOFF_FIRST: Final = 5.0
@@ -49,9 +51,13 @@ class Try:
         name: of the Job.
         attempt: number in its name, from 1, never reused while a Job of that number exists.
         count: how many tries there were under the same stamp, this one included.
+        limited: how many of those before it failed in a way that is tried ``LIMITED_TRIES`` times.
+        memory: how many times the computed memory limit it has.
         stamp: fingerprint of all that a person may change to make it work.
+        template: hash of its pods' template; empty for a Job of before that was kept.
         ended: when it ended; None while it runs.
         alive: its pod runs now.
+        ran: a container of it runs or ran: what it does is not thrown away.
         result: of a success.
         jitter: number in [0, 1), the same whenever this try is looked at.
     """
@@ -64,9 +70,13 @@ class Try:
     ended: datetime | None = None
     symptoms: Symptoms = field(default_factory=Symptoms)
     alive: bool = False
+    ran: bool = False
     result: Mapping[str, Any] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
     jitter: float = 0.0
+    limited: int = 0
+    memory: int = 1
+    template: str = ""
 
 
 class Do(Enum):
@@ -85,6 +95,8 @@ class Step:
     Attributes:
         attempt: number of the try to start, or of the one looked at.
         count: tries under this stamp, that one included.
+        limited: as of ``Try``, for the try to start.
+        memory: as of ``Try``, for the try to start.
         verdict: what is wrong, if something is: also while it waits for the next try.
         alive: a pod runs now, so that progress may change.
         after: earliest time of the next look, for a retry that waits.
@@ -100,15 +112,26 @@ class Step:
     result: Mapping[str, Any] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
     obsolete: tuple[str, ...] = ()
+    limited: int = 0
+    memory: int = 1
 
 
-def next_step(tries: Iterable[Try], stamp: str, now: datetime) -> Step:
+Template = Callable[[int], str]
+"""Hash of the pods' template that a try would have now, by how many times the computed memory it gets."""
+
+
+def _unknown(_: int) -> str:
+    return ""
+
+
+def next_step(tries: Iterable[Try], stamp: str, now: datetime, template: Template = _unknown) -> Step:
     """Decide on one stage.
 
     Args:
         tries: every Job of this stage that still exists.
         stamp: the current fingerprint; tries with another one no longer count, unless they succeeded or run.
         now: wall clock.
+        template: what a Job would look like now.
     """
     ordered = sorted(tries, key=lambda one: one.attempt)
     if not ordered:
@@ -118,15 +141,39 @@ def next_step(tries: Iterable[Try], stamp: str, now: datetime) -> Step:
     if last.state is State.SUCCEEDED and last.result:
         return Step(Do.DONE, last.attempt, last.count, result=last.result)
     if last.state is State.RUNNING:
-        verdict = judge(last.symptoms) or _trouble_before(ordered, stamp)
-        step = Step(Do.WAIT, last.attempt, last.count, verdict, progress=last.progress, obsolete=obsolete)
-        return replace(step, alive=last.alive)
+        step = _while_it_runs(ordered, stamp, template)
+        return replace(step, obsolete=(*obsolete, *step.obsolete))
     late = last.symptoms.gone and not last.symptoms.waited
     if late and last.ended and now < (seen := last.ended + timedelta(seconds=LAG_SECONDS)):
         return Step(Do.WAIT, last.attempt, last.count, after=seen)
     if last.stamp != stamp:
         return Step(Do.START, last.attempt + 1, 1, obsolete=obsolete)
     return _after_failure(last, now, obsolete)
+
+
+def _while_it_runs(ordered: Sequence[Try], stamp: str, template: Template) -> Step:
+    last = ordered[-1]
+    trouble = judge(last.symptoms)
+    if trouble is not None and _corrected(last, trouble, stamp, template):
+        return _another(last, stamp, trouble)
+    verdict = trouble or _trouble_before(ordered, stamp)
+    return Step(Do.WAIT, last.attempt, last.count, verdict, alive=last.alive, progress=last.progress)
+
+
+def _corrected(last: Try, trouble: Verdict, stamp: str, template: Template) -> bool:
+    """Whether a Job whose pod waits would be another one by now: Jobs don't change, so it would wait on."""
+    if trouble.kind is not Kind.WAITING or last.ran:
+        return False
+    wished = template(last.memory)
+    return last.stamp != stamp or (bool(last.template and wished) and last.template != wished)
+
+
+def _another(last: Try, stamp: str, verdict: Verdict) -> Step:
+    """The try in place of one that never ran, which therefore does not count."""
+    started = Step(Do.START, last.attempt + 1, verdict=verdict, obsolete=(last.name,))
+    if last.stamp != stamp:
+        return started
+    return replace(started, count=last.count, limited=last.limited, memory=last.memory)
 
 
 def _trouble_before(ordered: Sequence[Try], stamp: str) -> Verdict | None:
@@ -138,14 +185,18 @@ def _trouble_before(ordered: Sequence[Try], stamp: str) -> Verdict | None:
 
 
 def _after_failure(last: Try, now: datetime, obsolete: tuple[str, ...]) -> Step:
-    verdict = judge(last.symptoms) or Verdict("InternalError", Kind.LIMITED, "the Job failed without a trace")
-    used_up = verdict.kind is Kind.LIMITED and last.count >= LIMITED_TRIES
-    if verdict.kind is Kind.PERMANENT or used_up:
+    verdict = judge(last.symptoms) or Verdict(
+        reasons.INTERNAL_ERROR, Kind.LIMITED, "the Job failed without a trace"
+    )
+    limited = last.limited + (verdict.kind is Kind.LIMITED)
+    if verdict.kind is Kind.PERMANENT or limited >= LIMITED_TRIES:
         return Step(Do.FAIL, last.attempt, last.count, verdict, obsolete=obsolete)
     due = (last.ended or now) + timedelta(seconds=retry_delay(last.count, last.jitter))
     if now < due:
         return Step(Do.WAIT, last.attempt, last.count, verdict, after=due, obsolete=obsolete)
-    return Step(Do.START, last.attempt + 1, last.count + 1, verdict, obsolete=obsolete)
+    more = 2 if verdict.reason == reasons.OUT_OF_MEMORY else 1  # the same again would end the same
+    again = Step(Do.START, last.attempt + 1, last.count + 1, verdict, obsolete=obsolete)
+    return replace(again, limited=limited, memory=last.memory * more)
 
 
 def retry_delay(count: int, jitter: float) -> float:

@@ -84,6 +84,8 @@ def test_crds_can_be_left_out() -> None:
         ("networkPolicy.scrapers[0].pods=x", "additional properties 'pods' not allowed"),
         ("networkPolicy.scrapers[0].namespace=Team_A", "does not match pattern"),
         ("jobs.deadlineSeconds=0", "minimum: got 0, want 60"),
+        ("jobs.memoryFactor=0", "minimum: got 0, want 1"),
+        ("networkPolicy.hubPorts={0}", "minimum: got 0, want 1"),
     ],
 )
 def test_wrong_values_are_refused(option: str, words: str) -> None:
@@ -188,6 +190,8 @@ def test_every_value_reaches_the_settings() -> None:
         cluster_domain="corp.local",
         storage_class="fast",
         job_deadline_seconds=3600,
+        job_memory_factor=2,
+        hub_ports=(8090, 8443),
         scrapers=(Scraper("monitoring", (("app", "prometheus"), ("tier", "x"))), Scraper("agents")),
         fs_group=None,
     )

@@ -41,8 +41,8 @@ def test_all_pass_prints_a_line_each(
 ) -> None:
     assert call("-f", saved(tmp_path, {"checklist": wire})) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "qwen: 15/15 passed, profile edge"
-    assert len(out) == 16
+    assert out[0] == "qwen: 16/16 passed, profile edge"
+    assert len(out) == 17
     assert all(line.startswith("PASS  ") for line in out[1:])
 
 
@@ -54,7 +54,7 @@ def test_a_fail_shows_what_was_asked_seen_and_the_fix(
     assert call("-f", saved(tmp_path, {"checklist": wire})) == 1
     out = capsys.readouterr().out
     assert "FAIL  authentication       none: every admitted caller is served" in out
-    assert "fix:   put a gateway" in out
+    assert "fix:   nothing can make this PASS yet" in out
     assert "seen:  Deployment team/qwen" in out
 
 
@@ -153,7 +153,7 @@ def test_the_namespace_is_the_contexts_as_with_kubectl(
     server, asked = api
     config = kubeconfig(tmp_path, server)
     assert call("qwen", "--kubeconfig", config) == 0
-    assert "15/15 passed" in capsys.readouterr().out
+    assert "16/16 passed" in capsys.readouterr().out
     assert call("qwen", "--kubeconfig", config, "--context", "bare") == 2
     assert "no such model" in capsys.readouterr().err
     assert call("qwen", "--kubeconfig", config, "--context", "bare", "-n", "team") == 0

@@ -10,6 +10,7 @@ import pytest
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.checks import Input, NodeState, Result, checks, evaluate
+from slipway.manifests.held import HELD
 
 Change = Callable[..., Input]
 One = Callable[..., Result]
@@ -84,6 +85,13 @@ def test_every_rule_passes_on_a_healthy_deployment(name: str, healthy: Input, on
         ("authentication", f"{ENGINE}/args", (["--model", "x"],), "FAIL", "none"),
         ("authentication", f"{ENGINE}/args", (["--api-key", "s3cret"],), "WARN", "--api-key:"),
         ("authentication", f"{ENGINE}/args", (["exec llama-server --api-key=s3"],), "WARN", "--api-key:"),
+        (
+            "admission",
+            "children/PodDisruptionBudget/metadata/annotations",
+            ({HELD: "0"},),
+            "WARN",
+            "changed on admission: PodDisruptionBudget",
+        ),
         ("free-disk", "claim", (None,), "SKIP", "not known"),
         ("free-disk", "nodes", ((),), "SKIP", "not known"),
         ("free-disk", "artifact_status/sizeBytes", (126 << 20,), "WARN", "2 % of 128 MiB"),
@@ -190,6 +198,22 @@ def test_measured_rules_wait_for_the_benchmark_and_say_when_it_failed(
     result = one(check, broken)
     assert result.result == "WARN"
     assert "LoadToolFailed" in result.evidence
+
+
+@pytest.mark.parametrize("check", ["ttft", "throughput", "requests-per-second", "errors", "metrics-endpoint"])
+def test_what_there_was_no_room_to_measure_is_skipped_in_the_schedulers_words(
+    check: str, healthy: Input, one: One
+) -> None:
+    given = dataclasses.replace(healthy, benchmark=None, benchmark_skipped="1 Insufficient memory")
+    result = one(check, given)
+    assert result.result == "SKIP"
+    assert "1 Insufficient memory; once there is room, change annotation slipway.dev/retry" in result.evidence
+
+
+def test_no_fix_is_told_that_cannot_turn_it_green(change: Change, one: One) -> None:
+    fix = one("authentication", change(f"{ENGINE}/args", [])).fix
+    assert fix.startswith("nothing can make this PASS yet")
+    assert "spec.access.allowFrom" in fix  # what protects meanwhile
 
 
 def test_a_key_from_a_secret_is_authentication(change: Change, one: One) -> None:

@@ -51,6 +51,14 @@ def test_f16_needs_two() -> None:
     assert chain(optimize={"method": "none"}) == chain()[:2]
 
 
+def test_bf16_comes_straight_from_the_source_with_its_range() -> None:
+    wish = spec(optimize={"level": "BF16"})
+    plan = planned(wish)
+    source, level = artifact_chain(wish, COMMIT, plan)
+    assert (level.level, level.parent, level.expected_bytes) == ("BF16", source.name, plan.sizes.level)
+    assert source.name == chain()[0]
+
+
 def test_a_second_level_shares_source_and_f16() -> None:
     assert chain(optimize={"level": "Q8_0"})[:2] == chain()[:2]
     assert chain(optimize={"level": "Q8_0"})[2] != chain()[2]

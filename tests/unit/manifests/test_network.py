@@ -98,6 +98,7 @@ def test_fetch_reaches_no_link_local_or_cluster_address(artifact_owner: Owner, a
     assert reaches(policy, "18.66.0.1", 443)
     assert reaches(policy, "2600:9000::1", 443)
     assert reaches(policy, "10.96.0.10", 53)
+    assert reaches(policy, "10.128.0.7", 5353)  # a DNS pod of OpenShift, behind its Service
     assert policy["spec"]["ingress"] == []
 
 
@@ -125,6 +126,55 @@ def test_a_hub_or_proxy_by_name_opens_its_port_only(artifact_owner: Owner) -> No
     for address in ("169.254.169.254", "127.0.0.1", "::1", "fe80::1"):
         assert not reaches(policy, address, 443)
         assert not reaches(policy, address, 3128)
+
+
+def admitted(owner: Owner, settings: Settings) -> list[tuple[dict[str, Any], list[int]]]:
+    """Peers among pods, each with its ports; no port is all."""
+    policy = build_artifact_job_policy(owner, artifact("source", None), settings)
+    return [
+        (peer, [one["port"] for one in rule.get("ports", [])])
+        for rule in policy["spec"]["egress"]
+        for peer in rule.get("to", ())
+        if "ipBlock" not in peer
+    ]
+
+
+TEAM = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "models"}}}
+
+
+@pytest.mark.parametrize(
+    ("host", "peer"),
+    [
+        ("hub.models.svc", TEAM),
+        ("hub.models.svc.cluster.local", TEAM),
+        ("hub.models.svc.cluster.local.", TEAM),
+        ("hub-0.hub.models.svc", TEAM),
+        ("hub", {"podSelector": {}}),
+    ],
+)
+def test_the_pods_behind_a_service_are_reached_by_its_name(
+    artifact_owner: Owner, host: str, peer: dict[str, Any]
+) -> None:
+    # Behind the Service's port 80 is the pod's 8090, and that is what a plugin sees.
+    assert (peer, []) in admitted(artifact_owner, Settings(hub_endpoint=f"http://{host}"))
+    proxy = Settings(job_env=(("HTTPS_PROXY", f"http://{host}:3128"),))
+    assert (peer, []) in admitted(artifact_owner, proxy)
+
+
+@pytest.mark.parametrize("host", ["hub.example.com", "hub.models", "svc.example.com"])
+def test_another_name_opens_no_namespace(artifact_owner: Owner, host: str) -> None:
+    found = admitted(artifact_owner, Settings(hub_endpoint=f"http://{host}"))
+    assert found == [({"namespaceSelector": {}}, [80])]
+
+
+def test_behind_the_address_of_a_service_the_ports_have_to_be_told(artifact_owner: Owner) -> None:
+    inside = Settings(hub_endpoint="http://10.96.1.2", hub_ports=(8090,))
+    assert admitted(artifact_owner, inside) == [({"namespaceSelector": {}}, [80, 8090])]
+    assert not reaches(
+        build_artifact_job_policy(artifact_owner, artifact("source", None), inside), "10.96.1.3", 80
+    )
+    public = Settings(hub_endpoint="http://18.66.0.1", hub_ports=(8090,))
+    assert admitted(artifact_owner, public) == []
 
 
 def test_policy_of_jobs_takes_no_name_that_a_model_can_have(owner: Owner) -> None:

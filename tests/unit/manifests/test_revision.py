@@ -48,10 +48,11 @@ def test_round_trip_of_a_plan_with_selector_and_rejections(owner: Owner, pinned:
 
 
 def test_name_follows_the_content(owner: Owner, pinned: Pinned) -> None:
-    name = revision_name("chat", pinned)
+    name = revision_name("chat", 1, pinned)
     assert name.startswith("chat-")
     assert len(name) == len("chat-") + 10
-    assert revision_name("chat", replace(pinned, commit=COMMIT[::-1])) != name
+    assert revision_name("chat", 1, replace(pinned, commit=COMMIT[::-1])) != name
+    assert revision_name("chat", 2, pinned) != name  # the same plan, taken again after another one
     assert build_revision(owner, 1, pinned)["metadata"]["name"] == name
 
 
@@ -67,6 +68,14 @@ def test_older_plan_without_a_field_is_refused(owner: Owner, pinned: Pinned) -> 
     del raw["data"]["plan"]["threads"]
     with pytest.raises(ValueError, match="threads"):
         read_pinned(raw)
+
+
+def test_a_wish_that_is_answered_is_kept(owner: Owner, pinned: Pinned) -> None:
+    asked = replace(pinned, asked="1")
+    raw = json.loads(json.dumps(build_revision(owner, 1, asked)))
+    assert raw["data"]["asked"] == "1"
+    assert read_pinned(raw) == asked
+    assert "asked" not in build_revision(owner, 1, pinned)["data"]
 
 
 def test_a_revision_of_before_capacity_was_counted_is_read(owner: Owner, pinned: Pinned) -> None:

@@ -75,6 +75,30 @@ def test_an_update_that_has_no_room_for_one_more_stops_one_first(
     assert body["strategy"]["rollingUpdate"] == {"maxSurge": surge, "maxUnavailable": 1 - surge}
 
 
+def test_a_paused_rollout_is_never_wished(build: Any) -> None:
+    assert deployment(build())["spec"]["paused"] is False
+
+
+def test_pods_run_on_nodes_that_the_images_are_for_only(
+    owner: Owner, plan: Plan, published: PublishedArtifact, build: Any
+) -> None:
+    pod = deployment(build())["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    (term,) = required(pod)["nodeSelectorTerms"]
+    known = {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64", "arm64"]}
+    assert term == {"matchExpressions": [known]}
+    pinned = replace(plan, node_selector=(("kubernetes.io/arch", "arm64"),))
+    found = build_serving(owner, spec(), pinned, published, Settings(), REVISION)
+    pod = next(one for one in found if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"kubernetes.io/arch": "arm64", "kubernetes.io/os": "linux"}
+    assert "nodeAffinity" not in pod["affinity"]
+
+
+def required(pod: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    return found
+
+
 def test_replicas_run_where_their_volume_can_be(build: Any) -> None:
     mine = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector("chat")}}
     for fields in ({}, {"store": {"accessMode": "ReadWriteOnce"}}, {"store": {"size": "1Gi"}}):
@@ -83,7 +107,7 @@ def test_replicas_run_where_their_volume_can_be(build: Any) -> None:
         (wish,) = pod["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
         assert wish["podAffinityTerm"] == mine
     pod = deployment(build(store={"accessMode": "ReadWriteMany"}))["spec"]["template"]["spec"]
-    assert "affinity" not in pod
+    assert "podAffinity" not in pod["affinity"]
     assert mine.items() <= pod["topologySpreadConstraints"][0].items()
 
 
@@ -146,6 +170,10 @@ def test_cpu_limit_is_the_threads_unless_the_user_fixed_it(
         "containers"
     ][0]
     assert container["resources"]["limits"]["cpu"] == container["resources"]["requests"]["cpu"] == "500m"
+    nothing = spec(engine={"resources": {"cpu": "0"}})  # of before the API refused it
+    found = build_serving(owner, nothing, plan, published, Settings(), REVISION)
+    body = next(one for one in found if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    assert body["containers"][0]["resources"] == resources
 
 
 def test_a_long_start_gets_a_long_deadline(

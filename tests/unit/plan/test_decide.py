@@ -98,7 +98,8 @@ CASES = {
 
 
 def nodes(names: str) -> list[NodeFacts]:
-    return [NODES[name] for name in names.split()]
+    known = {**NODES, "windows": replace(NODES["server-64"], name="windows", os="windows")}
+    return [known[name] for name in names.split()]
 
 
 def plan(model: str, names: str, **fields: Any) -> Plan:
@@ -122,6 +123,7 @@ REFUSED = {
     "no nodes": ("smollm2-135m", "", {}, "NoNodes", "no nodes"),
     "too small": ("llama-7b", "nano", {}, "NothingFits", "node is nano"),
     "70B on a laptop": ("llama2-70b", "laptop-16 pi", {}, "NothingFits", "node is laptop-16"),
+    "windows": ("smollm2-135m", "windows", {}, "NothingFits", "operating system windows"),
     "all down": ("smollm2-135m", "down", {}, "NothingFits", "not ready"),
     "taint": ("smollm2-135m", "tainted", {}, "NothingFits", "dedicated=models:NoSchedule"),
     "foreign architecture": ("smollm2-135m", "riscv", {}, "NothingFits", "riscv64"),
@@ -143,6 +145,10 @@ REFUSED = {
         "llama3-8b", "pi", {"optimize": {"level": "Q8_0"}}, "NothingFits", "Q8_0, 1 request",
     ),
     "unknown level": ("smollm2-135m", "local", {"optimize": {"level": "Q9_Z"}}, "UnknownLevel", "Q4_K_M"),
+    "level that needs a matrix": (
+        "smollm2-135m", "local", {"optimize": {"level": "IQ2_XS"}}, "UnknownLevel",
+        "'IQ2_XS' needs an importance matrix, which this version does not make; use auto or one of: F16",
+    ),
     "unknown engine": ("smollm2-135m", "local", {"engine": {"name": "vllm"}}, "UnknownEngine", "llamacpp"),
     "context beyond the model's": (
         "llama-7b", "server-64", {"engine": {"contextLength": 8192}}, "InvalidSpec", "limit of 4096",

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from slipway.plan.facts import ModelFacts
 from slipway.plan.memory import (
     LEVEL_BITS,
     VOCABULARY_BYTES,
     engine_memory,
     file_bytes,
     kv_bytes_per_token,
+    largest_tensor,
     sizes,
 )
 from slipway_runtime.contract import LEVELS
@@ -92,3 +94,26 @@ def test_sizes_of_the_chain() -> None:
     chain = sizes(MODELS["llama-7b"], "Q4_K_M")
     assert chain.source == MODELS["llama-7b"].download_bytes
     assert chain.f16 > 3 * chain.level
+
+
+TENSORS = {
+    "an embedding, tied": (MODELS["llama3.2-3b"], 128_256 * 3072),
+    "an embedding": (model(70.55e9, 80, 8192, 64, 8, 128, 128_256, 8192), 128_256 * 8192),
+    "an FFN matrix": (MODELS["llama2-70b"], 28_672 * 8192),
+    "gate and up in one (Phi 3 medium)": (
+        model(13.96e9, 40, 5120, 40, 10, 128, 32_064, 4096), 2 * 17_920 * 5120,
+    ),
+    "the experts of a layer (Mixtral 8x22B)": (
+        model(140.6e9, 56, 6144, 48, 8, 128, 32_768, 65_536), 8 * 16_384 * 6144,
+    ),
+    "the experts of a layer (DeepSeek V3)": (
+        model(671e9, 61, 7168, 128, 128, 56, 129_280, 163_840), 256 * 2048 * 7168,
+    ),
+}  # fmt: skip
+"""Models and the weights of their largest tensor as GGUF has it."""
+
+
+@pytest.mark.parametrize(("facts", "weights"), TENSORS.values(), ids=TENSORS)
+def test_the_largest_tensor_is_never_guessed_too_small(facts: ModelFacts, weights: int) -> None:
+    assert weights <= largest_tensor(facts) <= 3 * weights
+    assert largest_tensor(facts) <= facts.parameters

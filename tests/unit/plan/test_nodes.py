@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def test_architecture_without_its_label() -> None:
     assert node_facts(node).architecture == "arm64"
 
 
+def test_operating_system_by_its_label_or_as_the_kubelet_says() -> None:
+    assert node_facts({"metadata": {"name": "n", "labels": {"kubernetes.io/os": "windows"}}}).os == "windows"
+    node = {"metadata": {"name": "n"}, "status": {"nodeInfo": {"operatingSystem": "windows"}}}
+    assert node_facts(node).os == "windows"
+    for info in ({}, {"operatingSystem": ""}):
+        assert node_facts({"metadata": {"name": "n"}, "status": {"nodeInfo": info}}).os == "linux"
+
+
 @pytest.mark.parametrize(
     ("toleration", "taint", "tolerated"),
     [
@@ -68,5 +77,8 @@ def test_unsuitable_says_why() -> None:
     assert unsuitable(NODES["local"], None) == ""
     assert "cordoned" in unsuitable(NODES["down"], None)
     assert "riscv64" in unsuitable(NODES["riscv"], None)
+    assert unsuitable(replace(NODES["local"], os="windows"), None) == (
+        "operating system windows: images are for linux"
+    )
     assert "pool=models" in unsuitable(NODES["local"], PodOverrides(node_selector={"pool": "models"}))
     assert unsuitable(NODES["labelled"], PodOverrides(node_selector={"pool": "models"})) == ""
