@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
-from slipway import drift
+from slipway import drift, managed, metrics
 from slipway.api import API_VERSION, bounds
 from slipway.api.base import Model
 from slipway.api.deploymentstatus import ModelDeploymentStatus
 from slipway.api.modelartifact import ModelArtifactStatus
-from slipway.errors import ApiError, ConflictError, NotFoundError, SlipwayError
-from slipway.kube import Kube, Raw
+from slipway.errors import (
+    ApiError,
+    ConflictError,
+    LeftoverError,
+    NameTakenError,
+    NotFoundError,
+    RejectedError,
+)
+from slipway.kube import ABSENT, Kube, Raw
+from slipway.manifests import held
 from slipway.resources import BY_KIND, EVENT
 
 LOG = logging.getLogger(__name__)
@@ -28,34 +37,6 @@ REPLICAS_MANAGER: Final = "slipway-replicas"
 """Field manager that holds replicas between us and an autoscaler."""
 NOTE_LIMIT: Final = 1024
 """Bytes of an Event's note that the API server takes."""
-
-
-class NameTakenError(SlipwayError):
-    """An object of a child's name is there and does not belong to us; it was not touched.
-
-    Attributes:
-        kind: of the foreign object.
-        name: of the foreign object.
-    """
-
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"{kind} {name} exists and is not ours")
-        self.kind = kind
-        self.name = name
-
-
-class LeftoverError(SlipwayError):
-    """An object of a child's name still belongs to a deleted owner of our owner's name: it is going away.
-
-    Attributes:
-        kind: of the object.
-        name: of the object.
-    """
-
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"{kind} {name} of a deleted owner is still going away")
-        self.kind = kind
-        self.name = name
 
 
 class Applier:
@@ -85,18 +66,48 @@ class Applier:
             LeftoverError: a deleted owner's object has the name.
             ApiError: the write was refused or not answered.
         """
-        body = drift.stamped(desired)
-        if drift.settled(body, observed):
+        wished = drift.stamped(desired)
+        if drift.settled(wished, observed) or held.overruled(wished, observed):
             return False
-        resource, meta = BY_KIND[body["kind"]], body["metadata"]
-        found = observed or await self._look(body)
+        resource, meta = BY_KIND[wished["kind"]], wished["metadata"]
+        found = observed or await self._look(wished)
+        # The API server refuses with a conflict if since we looked this object was replaced, or one came.
+        same = {"resourceVersion": ABSENT}
         if found is not None:
-            _demand_ours(found, body, owner_uid)
-            # With the uid, the API server refuses if this object was replaced since we looked.
-            body = {**body, "metadata": {**meta, "uid": found["metadata"]["uid"]}}
-        self._remember(await self._kube.apply(resource, body))
+            _demand_ours(found, wished, owner_uid)
+            same = {"uid": found["metadata"]["uid"]}
+        body = {**wished, "metadata": {**meta, **same}}
+        try:
+            answer = await self._kube.apply(resource, body)
+        except RejectedError as error:
+            if found is None or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+            answer = await self._apply_alone(body, owner_uid, error)
+        if not drift.settled(wished, answer):  # admission made something else of it
+            same = {"uid": answer["metadata"]["uid"]}
+            marked = held.build_mark({**wished, "metadata": {**meta, **same}}, answer)
+            answer = await self._kube.apply(resource, marked)
+        self._remember(answer)
         _log("applied", body, "it differed from what is wished" if found else "it was not there")
         return True
+
+    async def _apply_alone(self, body: Raw, owner_uid: str, refused: RejectedError) -> Raw:
+        """Take over what others wrote into the spec of a child of ours, and apply; returns the answer.
+
+        An apply merges: a port or a probe's handler that a hand put in the place of ours stays beside ours as
+        its field, and the API server refuses the sum. As a field of ours that is not wished, it goes.
+        """
+        found = await self._look(body)
+        if found is None:
+            raise refused
+        _demand_ours(found, body, owner_uid)
+        fields = managed.spec_taken_over(found, body["spec"])
+        if not fields:
+            raise refused  # nobody else has a part in it: it is our wish that is refused
+        resource = BY_KIND[body["kind"]]
+        await self._kube.replace_parts(resource, found, {"/metadata/managedFields": fields})
+        _log("fields taken over", body, "what others wrote can't be merged with what is wished")
+        return await self._kube.apply(resource, body)
 
     async def create(self, body: Raw, owner_uid: str) -> bool:
         """Create an object that is never changed; returns whether it was new.
@@ -113,9 +124,29 @@ class Applier:
                 raise
             _demand_ours(found, body, owner_uid)
             self._remember(found)
+            if body["kind"] != "ModelArtifact":  # a shared one may be a person's, and is seen without labels
+                await self.relabel(found, body["metadata"].get("labels", {}))
             return False
         _log("created", body, "it was not there")
         return True
+
+    async def relabel(self, raw: Raw, labels: Mapping[str, str]) -> None:
+        """Give an object of ours the labels back that it lacks: by them, the cache sees it.
+
+        A refused write is logged and counted: the pass goes on with what is known.
+        """
+        meta = raw["metadata"]
+        lacks = {key: value for key, value in labels.items() if meta.get("labels", {}).get(key) != value}
+        if not lacks:
+            return
+        body = {"metadata": {"uid": meta["uid"], "labels": lacks}}  # another one of its name is refused
+        resource = BY_KIND[raw["kind"]]
+        try:
+            self._remember(await self._kube.merge_patch(resource, meta["namespace"], meta["name"], body))
+        except RejectedError as error:
+            count_refused(raw["kind"], error)
+            return
+        _log("labelled", raw, f"it lacked {', '.join(sorted(lacks))}")
 
     async def keep_replicas(self, raw: Raw) -> None:
         """Hold a Deployment's replica count by another field manager before our apply leaves the field out.
@@ -171,7 +202,7 @@ class Applier:
         return True
 
     async def post_event(self, raw: Raw, kind: str, reason: str, note: str, at: str) -> None:
-        """Post an Event about one of our objects; a refused one is logged, never in the way.
+        """Post an Event about one of our objects; a refused one is logged and counted, never in the way.
 
         Args:
             raw: the object it is about.
@@ -198,7 +229,7 @@ class Applier:
         try:
             await self._kube.create(EVENT, body)
         except ApiError as error:
-            LOG.warning("event not posted: %s", error, extra={"reason": reason})
+            count_refused(EVENT.kind, error)
 
     async def _look(self, body: Raw) -> Raw | None:
         meta = body["metadata"]
@@ -206,6 +237,12 @@ class Applier:
             return await self._kube.get(BY_KIND[body["kind"]], meta.get("namespace"), meta["name"])
         except NotFoundError:
             return None
+
+
+def count_refused(kind: str, error: ApiError) -> None:
+    """Log and count a write that was not taken while its pass goes on."""
+    metrics.WRITE_ERRORS.labels(kind, type(error).__name__).inc()
+    LOG.warning("write not taken", extra={"child": kind, "error": str(error)})
 
 
 def _log(done: str, raw: Raw, why: str) -> None:

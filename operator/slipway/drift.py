@@ -24,6 +24,8 @@ _MERGE_KEYS: Final = ("name", "mountPath", "containerPort", "port", "uid", "type
 """Keys by which list items of the kinds that we write are identified, most telling first."""
 _WHOLE: Final = frozenset({"selector", "labelSelector", "podSelector", "matchLabels", "nodeSelector"})
 """Maps that mean another thing with one key more: atomic to the API server, one apply brings them back."""
+_LEFT_OUT: Final = frozenset({"paused"})
+"""Booleans that the API server leaves out when they are false."""
 _QUANTITIES: Final = frozenset({"limits", "requests", "hard", "sizeLimit"})
 
 
@@ -67,7 +69,7 @@ def covers(desired: Any, observed: Any, field: str = "") -> bool:
 
 def _covers_field(value: Any, observed: Mapping[str, Any], key: str, inside: str) -> bool:
     if key not in observed:
-        return value in (None, {}, [], "", 0) and not isinstance(value, bool)
+        return value in (None, {}, [], "", 0) and (not isinstance(value, bool) or key in _LEFT_OUT)
     return covers(value, observed[key], inside or key)
 
 

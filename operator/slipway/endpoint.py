@@ -28,8 +28,16 @@ class Endpoint:
     configuration: Any = field(repr=False)
 
     async def headers(self) -> dict[str, str]:
-        """Authorization for the next request; renews the token when it is due."""
-        settings = await self.configuration.auth_settings()
+        """Authorization for the next request; renews the token when it is due.
+
+        Raises:
+            UnavailableError: it could not be renewed; the next request tries again.
+        """
+        try:
+            settings = await self.configuration.auth_settings()
+        except Exception as error:  # the client reads files and runs plugins here: it may raise anything
+            message = f"no credentials: {error!r}; check the mounted token or the kubeconfig's plugin"
+            raise UnavailableError(0, "Credentials", message) from error
         return {entry["key"]: entry["value"] for entry in settings.values() if entry["value"]}
 
 

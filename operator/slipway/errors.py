@@ -25,6 +25,34 @@ class NothingFitsError(InvalidSpecError):
     """No node can hold any allowed plan; the message names the nearest miss."""
 
 
+class NameTakenError(SlipwayError):
+    """An object of a child's name is there and does not belong to us; it was not touched.
+
+    Attributes:
+        kind: of the foreign object.
+        name: of the foreign object.
+    """
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} {name} exists and is not ours")
+        self.kind = kind
+        self.name = name
+
+
+class LeftoverError(SlipwayError):
+    """An object of a child's name still belongs to a deleted owner of our owner's name: it is going away.
+
+    Attributes:
+        kind: of the object.
+        name: of the object.
+    """
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} {name} of a deleted owner is still going away")
+        self.kind = kind
+        self.name = name
+
+
 class ApiError(SlipwayError):
     """The Kubernetes API answered with an error.
 

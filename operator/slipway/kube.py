@@ -33,7 +33,15 @@ Raw = dict[str, Any]
 
 REQUEST_SECONDS: Final = 10.0
 """Bound of one ordinary request; the API server's own is 60 s, but a worker must not wait that long."""
+LIST_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 3.0
+REQUESTS_AT_ONCE: Final = 100
+ABSENT: Final = "1"
+"""A resourceVersion that no object ever has: an apply that names it creates, or is refused with a conflict.
+
+An apply has no other way to say "only if it is not there", and POST is no apply: it enters its fields in
+managedFields as another manager's, and one that is no longer wished would never go.
+"""
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 _FIRST_ERROR: Final = 400
 _ERRORS: Final[Mapping[int, type[ApiError]]] = {
@@ -61,12 +69,15 @@ class Kube:
         self.endpoint = endpoint
         self.writes: Counter[str] = Counter()
         self._seconds = request_seconds
-        connector = aiohttp.TCPConnector(limit=100, ssl=endpoint.tls or True)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
+        self._session = _session(endpoint, REQUESTS_AT_ONCE)
+        # Every reflector holds a connection as long as it lives, a dozen for each watched namespace: in one
+        # pool with the rest, they would leave none for the Lease and for writes.
+        self._mirror = _session(endpoint, 0)
 
     async def close(self) -> None:
         """Drop all connections, open watches included."""
         await self._session.close()
+        await self._mirror.close()
         # TLS transports end a moment after close() returns (aiohttp, "Graceful shutdown").
         await asyncio.sleep(0.1)
 
@@ -81,7 +92,9 @@ class Kube:
 
     async def list_page(self, resource: Resource, namespace: str | None, params: Mapping[str, str]) -> Raw:
         """One page of a list; the caller follows ``metadata.continue``."""
-        return await self.request("GET", resource.path(namespace), params=params, seconds=30.0)
+        path = resource.path(namespace)
+        data = await self._bytes("GET", path, params, None, {}, LIST_SECONDS, self._mirror)
+        return _parse(data, f"GET {path}", "metadata", "items")
 
     async def create(self, resource: Resource, body: Raw) -> Raw:
         """POST: fails with ``ConflictError`` when the name is taken."""
@@ -109,6 +122,17 @@ class Kube:
         headers = {"Content-Type": "application/merge-patch+json"}
         params = {"fieldManager": FIELD_MANAGER}
         path = resource.path(namespace, name)
+        return await self.request("PATCH", path, params=params, body=body, headers=headers)
+
+    async def replace_parts(self, resource: Resource, raw: Raw, parts: Mapping[str, Any]) -> Raw:
+        """JSON patch: other values for these paths of this very version of an object."""
+        self._count(resource)
+        meta = raw["metadata"]
+        values = {"/metadata/resourceVersion": meta["resourceVersion"], **parts}
+        body = [{"op": "replace", "path": where, "value": value} for where, value in values.items()]
+        headers = {"Content-Type": "application/json-patch+json"}
+        path = resource.path(meta.get("namespace"), meta["name"])
+        params = {"fieldManager": FIELD_MANAGER}
         return await self.request("PATCH", path, params=params, body=body, headers=headers)
 
     async def replace(self, resource: Resource, body: Raw, seconds: float | None = None) -> Raw:
@@ -149,15 +173,14 @@ class Kube:
         path: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: Raw | None = None,
+        body: Raw | list[Raw] | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> Raw:
         """One request, answered with JSON."""
         payload = orjson.dumps(body) if body is not None else None
         data = await self._bytes(method, path, params or {}, payload, headers or {}, seconds or self._seconds)
-        answer: Raw = orjson.loads(data)
-        return answer
+        return _parse(data, f"{method} {path}", "kind")
 
     async def _bytes(
         self,
@@ -167,10 +190,11 @@ class Kube:
         payload: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
+        session: aiohttp.ClientSession | None = None,
     ) -> bytes:
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS))
         try:
-            async with self._session.request(
+            async with (session or self._session).request(
                 method,
                 self.endpoint.server + path,
                 params=params,
@@ -210,7 +234,7 @@ class Kube:
         query = {"watch": "true", "allowWatchBookmarks": "true", **params}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
         try:
-            async with self._session.get(
+            async with self._mirror.get(
                 self.endpoint.server + path,
                 params=query,
                 headers=await self._headers({}),
@@ -220,11 +244,29 @@ class Kube:
                 if response.status >= _FIRST_ERROR:
                     raise _translate(response.status, await response.read())
                 async for line in _lines(response.content):
-                    yield orjson.loads(line)
+                    yield _parse(line, f"watch {path}", "type", "object")
         except (TimeoutError, asyncio.IncompleteReadError) as error:
             raise UnavailableError(0, "Silence", f"watch {path}: silent for {silence_seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise UnavailableError(0, "Connection", f"watch {path}: {error!r}") from error
+
+
+def _session(endpoint: Endpoint, limit: int) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=limit, ssl=endpoint.tls or True)
+    return aiohttp.ClientSession(connector=connector, auto_decompress=True)
+
+
+def _parse(data: bytes, asked: str, *parts: str) -> Raw:
+    """The answer, if the API gave it: a proxy or a login page answers with 200, too."""
+    try:
+        answer = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        answer = None
+    if isinstance(answer, dict) and all(part in answer for part in parts):
+        return answer
+    said = data[:100].decode("utf-8", "replace")
+    text = f"{asked}: no answer of a Kubernetes API but {said!r}; check the server's address and the proxy"
+    raise UnavailableError(0, "NotKubernetes", text)
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

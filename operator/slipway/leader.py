@@ -23,14 +23,21 @@ from slipway.status import micro_timestamp
 
 LOG = logging.getLogger(__name__)
 LEASE_NAME: Final = "slipway-operator"
-LEASE_DURATION: Final = 4.0
-"""Seconds without a renewal after which another may take over: with ``POLL``, failover stays below 5 s."""
-RENEW_DEADLINE: Final = 3.0
-"""Seconds after its last renewal at which a leader gives up."""
-RENEW_EVERY: Final = 1.0
-REQUEST_SECONDS: Final = 1.4
-"""Bound of one request: two of them fit between a renewal and the deadline."""
-POLL: Final = 0.4
+LEASE_DURATION: Final = 3.0
+"""Seconds without a renewal after which another may take over.
+
+A standby sees the last renewal up to ``POLL`` late, and that the Lease has ended up to ``POLL`` late:
+failover takes 3.6 s, which leaves more than a second of the promised 5 s for answers and the first pass.
+"""
+RENEW_DEADLINE: Final = 2.2
+"""Seconds after its last renewal at which a leader gives up.
+
+Until the Lease ends, time is left for a process that was held up, and for writes that are under way.
+"""
+RENEW_EVERY: Final = 0.6
+REQUEST_SECONDS: Final = 1.0
+"""Bound of one request: after one that hangs, another is tried before the deadline."""
+POLL: Final = 0.3
 """Seconds between looks of a standby, and between tries of a leader whose renewal failed."""
 
 

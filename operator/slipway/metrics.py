@@ -20,6 +20,11 @@ QUEUE_SECONDS = Histogram(
     "slipway_queue_wait_seconds", "Time from a key's event to its pass.", buckets=_PASS_BUCKETS
 )
 API_WRITES = Counter("slipway_api_writes_total", "Requests that change something in the cluster.", ["kind"])
+WRITE_ERRORS = Counter(
+    "slipway_write_errors_total",
+    "Writes that were refused or not answered while their pass went on, events among them.",
+    ["kind", "error"],
+)
 WATCH_RESTARTS = Counter(
     "slipway_watch_restarts_total", "Watches that ended before their time.", ["kind", "reason"]
 )

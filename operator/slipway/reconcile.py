@@ -5,7 +5,6 @@ key -> observe.snapshot -> passes.decide (pure) -> apply -> status -> events
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,9 +12,10 @@ from typing import Any, Final
 
 from slipway import status
 from slipway.api import reasons
-from slipway.apply import Applier, LeftoverError, NameTakenError
-from slipway.errors import RejectedError
+from slipway.apply import Applier, count_refused
+from slipway.errors import LeftoverError, NameTakenError, RejectedError
 from slipway.kube import Raw
+from slipway.observe import kinds
 from slipway.observe.observer import Observer
 from slipway.passes import artifact, model
 from slipway.passes.outcome import Outcome
@@ -23,7 +23,6 @@ from slipway.queue import Key
 from slipway.settings import Settings
 from slipway.status import Note
 
-LOG = logging.getLogger(__name__)
 BEHIND_POLICY: Final = frozenset({"Deployment", "Job"})
 """Kinds whose pods must not run without their NetworkPolicy: not written while it is refused."""
 CONFLICT_SECONDS = 15.0
@@ -58,6 +57,8 @@ class Reconciler:
             built = await self.observer.snapshot_artifact(key)
             if built is None:
                 return None
+            if built.claim is not None:  # its content is not made anew, so nothing else would write it
+                await self.applier.relabel(built.claim, kinds.OURS_LABELS)
             return await self._write(
                 built.artifact, built.children, artifact.decide(built, self.settings, self.now())
             )
@@ -118,7 +119,7 @@ class Reconciler:
         except LeftoverError as error:
             return reasons.WAITING, f"{error}; it is waited for"
         except RejectedError as error:
-            LOG.warning("write refused", extra={"child": body["kind"], "error": str(error)})
+            count_refused(body["kind"], error)
             text = f"{body['kind']} {body['metadata']['name']} was refused: {error.message}"
             return reasons.APPLY_REJECTED, text
         return None

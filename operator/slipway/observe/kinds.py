@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from slipway import resources
@@ -14,7 +15,8 @@ from slipway.observe import trim
 from slipway.observe.observed import Raw
 from slipway.resources import Resource
 
-OURS: Final = "app.kubernetes.io/managed-by=slipway"
+OURS_LABELS: Final = MappingProxyType({"app.kubernetes.io/managed-by": "slipway"})
+OURS: Final = ",".join(f"{key}={value}" for key, value in OURS_LABELS.items())
 """Label selector of every child: an operator in a big cluster must not hold everybody's pods."""
 MODEL_LABEL: Final = "slipway.dev/model"
 ARTIFACT_LABEL: Final = "slipway.dev/artifact"

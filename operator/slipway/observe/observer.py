@@ -133,13 +133,20 @@ class Observer:
             artifact=artifact,
             users=found,
             parent=self.store(resources.ARTIFACT).get(key.namespace, parent) if parent else None,
-            claim=self.store(resources.CLAIM).get(key.namespace, key.name),
+            claim=await self._claim(artifact),
             children=self.store(resources.NETWORK_POLICY).find(f"owner:{artifact['metadata']['uid']}"),
             jobs=await self._jobs(artifact["metadata"]["uid"]),
             credential=None if parent else await self._reads.shared_credential(artifact, found),
             holders=holders,
             holding=self._ended_jobs(holders),
         )
+
+    async def _claim(self, artifact: Raw) -> Raw | None:
+        meta = artifact["metadata"]
+        held = self.store(resources.CLAIM).get(meta["namespace"], meta["name"])
+        content = (artifact.get("status") or {}).get("completed")
+        # Without its label, which a hand may take off, it seems gone: nothing is forgotten before a look.
+        return await self._reads.claim(artifact) if held is None and content else held
 
     def _going(self, raw: Raw) -> bool:
         """Whether the object is being deleted, or its whole namespace, which then takes nothing new."""

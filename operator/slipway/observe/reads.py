@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from slipway import resources
 from slipway.errors import ApiError, NotFoundError
 from slipway.kube import Kube
+from slipway.observe import trim
 from slipway.observe.observed import Credential, Raw, User
 
 K = TypeVar("K")
@@ -105,6 +106,21 @@ class Reads:
         there = next((one for one in found if one.version), None)
         # A missing Secret of one user must not keep another waiting that needs none.
         return there or (found[0] if found and len(found) == len(named) else None)
+
+    async def claim(self, artifact: Raw) -> Raw | None:
+        """The artifact's own claim, read by its name; None when there is none.
+
+        Raises:
+            ApiError: anything but "not found".
+        """
+        meta = artifact["metadata"]
+        try:
+            raw = await self._kube.get(resources.CLAIM, meta["namespace"], meta["name"])
+        except NotFoundError:
+            return None
+        owners = raw["metadata"].get("ownerReferences", ())
+        own = any(ref["uid"] == meta["uid"] for ref in owners)
+        return {**trim.claim(raw), "apiVersion": raw["apiVersion"], "kind": raw["kind"]} if own else None
 
     async def _credential(self, model: Raw, name: str) -> Credential:
         where = (model["metadata"]["namespace"], name)

@@ -102,20 +102,21 @@ class Reflector:
         A DELETED event may have been missed.
         """
         params = {"limit": PAGE, **self._selector()}
-        vanished = self._store.names(self._namespace)
+        before = self._store.held(self._namespace)
         while True:
             page = await self._kube.list_page(self._watched.resource, self._namespace, params)
             for raw in page["items"] or ():
-                vanished.discard(name_of(raw))
-                self._take(raw)
+                item = self._trimmed(raw)
+                self._tell(*self._store.put_listed(item, before.pop(name_of(raw), None)), item)
             params["continue"] = page["metadata"].get("continue", "")
             if not params["continue"]:
                 break
             await asyncio.sleep(0)
-        for name in vanished:
-            if old := self._store.drop(name):
+        version = page["metadata"]["resourceVersion"]
+        for old in before.values():
+            if self._store.drop_unlisted(old, version):
                 self._notify(old, None)
-        self._version = page["metadata"]["resourceVersion"]
+        self._version = version
         metrics.CACHED.labels(self._watched.resource.kind).set(len(self._store))
         self.synced.set()
 
@@ -137,20 +138,23 @@ class Reflector:
         if kind == "BOOKMARK":
             return
         if kind == "DELETED":
-            if old := self._store.drop(name_of(raw)):
+            if old := self._store.drop(raw):
                 self._notify(old, None)
         else:
-            self._take(raw)
+            item = self._trimmed(raw)
+            self._tell(*self._store.put(item), item)
         metrics.CACHED.labels(self._watched.resource.kind).set(len(self._store))
 
-    def _take(self, raw: Raw) -> None:
+    def _trimmed(self, raw: Raw) -> Raw:
         trimmed = self._watched.trim(raw)
         # Items of a list carry neither; what is applied or compared later needs both.
         trimmed["apiVersion"] = self._watched.resource.api_version
         trimmed["kind"] = self._watched.resource.kind
-        taken, old = self._store.put(trimmed)
-        if taken and not same(old, trimmed):
-            self._notify(old, trimmed)
+        return trimmed
+
+    def _tell(self, taken: bool, old: Raw | None, new: Raw) -> None:
+        if taken and not same(old, new):
+            self._notify(old, new)
 
     def _selector(self) -> dict[str, str]:
         return {"labelSelector": self._watched.selector} if self._watched.selector else {}

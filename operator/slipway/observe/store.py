@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from slipway.observe.observed import Raw
 
 Name = tuple[str, str]
 """Namespace (empty for cluster-wide kinds) and name."""
+GONE_KEPT: Final = 4096
+"""Objects remembered as gone, of each kind; the answers that they guard against are seconds late."""
 
 
 class Store:
@@ -21,6 +25,7 @@ class Store:
         self._index = index
         self._objects: dict[Name, Raw] = {}
         self._by: dict[str, set[Name]] = {}
+        self._gone: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -36,41 +41,88 @@ class Store:
         """All objects under one index entry, by name."""
         return tuple(self._objects[name] for name in sorted(self._by.get(entry, ())))
 
-    def names(self, namespace: str | None) -> set[Name]:
-        """Names held, of one namespace or of all."""
-        return {name for name in self._objects if namespace is None or name[0] == namespace}
+    def held(self, namespace: str | None) -> dict[Name, Raw]:
+        """Objects held, of one namespace or of all: what a list is compared with."""
+        return {name: raw for name, raw in self._objects.items() if namespace is None or name[0] == namespace}
 
     def put(self, new: Raw) -> tuple[bool, Raw | None]:
-        """Take an object in, unless a newer version of it is held.
+        """Take an object in, unless a newer version of its name is held, or it went after this version.
+
+        Answers to our own writes reach the cache before their watch events do, or long after them: neither
+        turns back what the other brought.
 
         Returns:
             Whether it was taken, and what was held before.
         """
-        name = name_of(new)
-        old = self._objects.get(name)
-        if old is not None and not _newer(old, new):
+        old = self._objects.get(name_of(new))
+        version = _version(new, math.inf)
+        if version < self._gone.get(_uid(new), 0) or (old is not None and version <= _version(old, 0)):
             return False, old
+        self._take(old, new)
+        return True, old
+
+    def put_listed(self, new: Raw, before: Raw | None) -> tuple[bool, Raw | None]:
+        """Take an item of a list in, whatever its version: after a restore of etcd, versions start lower.
+
+        Args:
+            new: the item.
+            before: what was held when the list was asked for. What came since is judged by its version.
+
+        Returns:
+            Whether it was taken, and what was held before.
+        """
+        old = self._objects.get(name_of(new))
+        if old is not before:
+            return self.put(new)
+        self._gone.pop(_uid(new), None)
+        self._take(old, new)
+        return True, old
+
+    def drop(self, gone: Raw) -> Raw | None:
+        """Forget what a DELETED event tells of, unless a newer one is held; returns what was forgotten."""
+        self._bury(gone, _version(gone, 0))
+        old = self._objects.get(name_of(gone))
+        if old is None or _version(old, 0) > _version(gone, math.inf):
+            return None
+        self._remove(old)
+        return old
+
+    def drop_unlisted(self, before: Raw, version: str) -> bool:
+        """Forget an object that a list of this version lacks, unless it changed since the list was asked for.
+
+        Returns:
+            Whether it was forgotten.
+        """
+        if self._objects.get(name_of(before)) is not before:
+            return False
+        self._bury(before, _number(version, 0))
+        self._remove(before)
+        return True
+
+    def _take(self, old: Raw | None, new: Raw) -> None:
         if old is not None:
-            self._unindex(name, old)
+            self._remove(old)
+        name = name_of(new)
         self._objects[name] = new
         for entry in self._index(new):
             self._by.setdefault(entry, set()).add(name)
-        return True, old
 
-    def drop(self, name: Name) -> Raw | None:
-        """Forget an object; returns what was held."""
-        old = self._objects.pop(name, None)
-        if old is not None:
-            self._unindex(name, old)
-        return old
-
-    def _unindex(self, name: Name, old: Raw) -> None:
+    def _remove(self, old: Raw) -> None:
+        name = name_of(old)
+        del self._objects[name]
         for entry in self._index(old):
             names = self._by.get(entry)
             if names is not None:
                 names.discard(name)
                 if not names:
                     del self._by[entry]
+
+    def _bury(self, gone: Raw, version: float) -> None:
+        """Remember when an object went; one that only lost its label comes back with a newer version."""
+        self._gone.pop(_uid(gone), None)
+        self._gone[_uid(gone)] = version
+        while len(self._gone) > GONE_KEPT:
+            del self._gone[next(iter(self._gone))]
 
 
 def name_of(raw: Raw) -> Name:
@@ -79,14 +131,14 @@ def name_of(raw: Raw) -> Name:
     return meta.get("namespace", ""), meta["name"]
 
 
-def _newer(old: Raw, new: Raw) -> bool:
-    # Resource versions of one kind are comparable integers (guaranteed since Kubernetes 1.35). Our own
-    # writes'
-    # answers reach the cache before their watch events do; those must not turn it back.
-    before, after = old["metadata"], new["metadata"]
-    if before.get("uid") != after.get("uid"):
-        return True
-    try:
-        return int(after["resourceVersion"]) > int(before["resourceVersion"])
-    except (KeyError, ValueError):
-        return True
+def _uid(raw: Raw) -> str:
+    return str(raw["metadata"].get("uid", ""))
+
+
+def _version(raw: Raw, unknown: float) -> float:
+    return _number(str(raw["metadata"].get("resourceVersion", "")), unknown)
+
+
+def _number(version: str, unknown: float) -> float:
+    """The version, comparable among all objects of a kind (guaranteed since Kubernetes 1.35)."""
+    return int(version) if version.isdecimal() else unknown

@@ -117,6 +117,12 @@ def test_false_is_not_absent() -> None:
     assert drift.covers({"labels": {}}, {})
 
 
+def test_a_paused_deployment_is_drift_where_it_is_not_wished() -> None:
+    # The API server leaves "paused: false" out.
+    assert drift.covers({"paused": False}, {})
+    assert not drift.covers({"paused": False}, {"paused": True})
+
+
 def test_one_key_more_in_a_selector_is_drift() -> None:
     seen = observed(SERVICE)
     seen["spec"]["selector"]["app.kubernetes.io/version"] = "2"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from slipway.api import reasons
-from slipway.plan.failures import Kind, Symptoms, judge
+from slipway.plan.failures import Kind, judge
+from slipway.plan.symptoms import Symptoms
 from slipway_runtime.contract import Exit
 
 SAID = {"ok": False, "reason": "PickleOnly", "message": "only pickle files"}
@@ -17,7 +18,48 @@ CASES = [
         Kind.LIMITED,
         "memory",
     ),
-    ("oom-engine", Symptoms(terminated="OOMKilled", exit_code=137), "OutOfMemory", Kind.LIMITED, "memory"),
+    (
+        "oom-engine",
+        Symptoms(terminated="OOMKilled", exit_code=137, engine=True),
+        "OutOfMemory",
+        Kind.LIMITED,
+        "spec.engine.resources.memory",
+    ),
+    (
+        "oom-job",
+        Symptoms(failed=True, terminated="OOMKilled", exit_code=137),
+        "OutOfMemory",
+        Kind.LIMITED,
+        "raise jobs.memoryFactor of the chart or give it a node with more memory, then change the annotation",
+    ),
+    (
+        "oom-of-a-tool",
+        Symptoms(
+            failed=True, exit_code=70, result={"ok": False, "reason": "OutOfMemory", "message": "llama"}
+        ),
+        "OutOfMemory",
+        Kind.LIMITED,
+        "llama. Every try gets twice the limit",
+    ),
+    (
+        "evicted-for-memory",
+        Symptoms(
+            failed=True,
+            disrupted="TerminationByKubelet",
+            evicted="The node was low on resource: memory. ",
+            exit_code=137,
+        ),
+        "Evicted",
+        Kind.LIMITED,
+        "low on resource: memory. It needs a node with more free memory; jobs.memoryFactor",
+    ),
+    (
+        "evicted-for-disk",
+        Symptoms(failed=True, evicted='Usage of EmptyDir volume "tmp" exceeds the limit "1Gi". '),
+        "Evicted",
+        Kind.LIMITED,
+        'the limit "1Gi". It needs a node with more free disk',
+    ),
     (
         "drained",
         Symptoms(failed=True, disrupted="EvictionByEvictionAPI"),
@@ -101,7 +143,14 @@ CASES = [
         Symptoms(waiting="ImagePullBackOff", waiting_message="not found", image="reg/x:1"),
         "ImagePullFailed",
         Kind.WAITING,
-        "reg/x:1",
+        "image reg/x:1 can't be pulled: not found. Correct images.runtime of the chart",
+    ),
+    (
+        "pull-of-an-engine",
+        Symptoms(waiting="ErrImagePull", waiting_message="not found", image="reg/x:1", engine=True),
+        "ImagePullFailed",
+        Kind.WAITING,
+        "images.llamacpp is pinned with the plan: correct it, then change the annotation slipway.dev/replan",
     ),
     (
         "never-ran",
@@ -160,6 +209,27 @@ CASES = [
         Kind.WAITING,
         "Insufficient memory",
     ),
+    *(
+        (
+            f"volume-elsewhere: {words}",
+            Symptoms(
+                unschedulable=f"0/2 nodes are available: 1 Insufficient memory, 1 node(s) {words}.",
+                unschedulable_seconds=61,
+                mounts=("PersistentVolumeClaim qwen-q4", "ConfigMap ca"),
+            ),
+            "StoreCannotSpread",
+            Kind.WAITING,
+            "qwen-q4 can't leave its node or zone: make room there, or delete ModelArtifact qwen-q4 and",
+        )
+        for words in ("had volume node affinity conflict", "didn't match PersistentVolume's node affinity")
+    ),
+    (
+        "no-pod",
+        Symptoms(job="qwen-fetch-1", podless_seconds=61),
+        "PodRefused",
+        Kind.WAITING,
+        "kubectl describe job qwen-fetch-1",
+    ),
 ]
 
 
@@ -187,6 +257,7 @@ def test_every_permanent_code_is_permanent_even_without_a_result(code: int) -> N
         Symptoms(waiting="ContainerCreating"),
         Symptoms(waiting="PodInitializing"),
         Symptoms(unschedulable="0/1 nodes", unschedulable_seconds=59),
+        Symptoms(job="j", podless_seconds=59),
         Symptoms(exit_code=0, result={"ok": True}),
     ],
 )

@@ -25,7 +25,7 @@ from slipway.plan.facts import NodeFacts
 from slipway.plan.failures import judge
 from slipway.settings import Settings
 from slipway.status import timestamp
-from tests.support.operating import INSPECTED, RESULTS
+from tests.support.stage_results import INSPECTED, RESULTS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SETTINGS = Settings()

@@ -15,10 +15,20 @@ def test_the_newest_of_this_spec_counts() -> None:
     assert next_number([]) == 1
 
 
-def test_nothing_goes_before_the_current_spec_is_planned() -> None:
-    assert outdated(OLD, "new", "r7") == ()
+def test_a_new_wish_plans_anew_and_one_that_was_answered_or_taken_back_does_not() -> None:
+    plain = Revision("plain", 1, "h")
+    assert current([plain], "h", "1") is None
+    first = Revision("first", 2, "h", "1")
+    assert current([plain, first], "h", "1") is first
+    assert current([plain, first], "h", "2") is None
+    second = Revision("second", 3, "h", "2")
+    for asked in ("", "1", "2"):  # taken back, set back to an older value, as it is
+        assert current([plain, first, second], "h", asked) is second
+    # Another spec: what was wished for the old one is no answer.
+    assert current([plain, first], "other", "1") is None
 
 
 def test_five_are_kept_and_what_serves_always() -> None:
-    assert outdated(OLD, "h7", "r7") == ("r1", "r2")
-    assert outdated(OLD, "h7", "r1") == ("r2",)
+    assert outdated(OLD, "r7", "r7") == ("r1", "r2")
+    assert outdated(OLD, "r7", "r1") == ("r2",)
+    assert outdated(OLD[:5], "r5", "r5") == ()

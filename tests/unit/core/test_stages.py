@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from slipway.plan.failures import Kind, Symptoms
+from slipway.plan.failures import Kind
 from slipway.plan.stages import (
     BACKOFF_LIMIT,
     Do,
@@ -17,6 +17,7 @@ from slipway.plan.stages import (
     progress_text,
     retry_delay,
 )
+from slipway.plan.symptoms import Symptoms
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HUB_DOWN = Symptoms(
@@ -26,6 +27,8 @@ GATED = Symptoms(
     failed=True, exit_code=77, result={"ok": False, "reason": "GatedRepository", "message": "no"}
 )
 BUG = Symptoms(failed=True, exit_code=70)
+OOM = Symptoms(failed=True, exit_code=137, terminated="OOMKilled")
+UNPULLED = Symptoms(waiting="ImagePullBackOff", image="reg/wrong:1")
 
 
 def failed(symptoms: Symptoms, *, attempt: int = 1, count: int = 1, ago: float = 0, stamp: str = "s") -> Try:
@@ -77,8 +80,61 @@ def test_a_changed_stamp_starts_anew_with_a_fresh_name() -> None:
 
 
 def test_a_bug_is_tried_three_times() -> None:
-    assert next_step([failed(BUG, count=2, attempt=2, ago=1e6)], "s", NOW).do is Do.START
-    assert next_step([failed(BUG, count=3, attempt=3, ago=1e6)], "s", NOW).do is Do.FAIL
+    last = failed(BUG, ago=1e6)
+    for number in (2, 3):
+        step = next_step([last], "s", NOW)
+        assert (step.do, step.attempt, step.limited) == (Do.START, number, number - 1)
+        last = replace(last, attempt=number, count=number, limited=step.limited)
+    assert next_step([last], "s", NOW).do is Do.FAIL
+
+
+def test_drains_and_a_hub_that_was_down_do_not_count_against_a_bug() -> None:
+    step = next_step([failed(HUB_DOWN, attempt=9, count=9, ago=1e6)], "s", NOW)
+    assert (step.do, step.count, step.limited) == (Do.START, 10, 0)
+    step = next_step([failed(BUG, attempt=10, count=10, ago=1e6)], "s", NOW)
+    assert (step.do, step.limited) == (Do.START, 1)
+
+
+def test_what_was_killed_for_memory_gets_twice_as_much() -> None:
+    last = failed(OOM, ago=1e6)
+    for memory in (2, 4):
+        step = next_step([last], "s", NOW)
+        assert (step.do, step.memory) == (Do.START, memory)
+        last = replace(last, attempt=step.attempt, limited=step.limited, memory=step.memory)
+    assert next_step([last], "s", NOW).do is Do.FAIL
+    killed = replace(last, symptoms=Symptoms(failed=True, exit_code=137, terminated="Error"), limited=1)
+    assert next_step([killed], "s", NOW).memory == 4  # what was found to be needed stays
+    assert next_step([last], "other", NOW).memory == 1
+
+
+def waiting(**fields: object) -> Try:
+    given = {"stamp": "s", "template": "old", "symptoms": UNPULLED, **fields}
+    return replace(running(2), **given)  # type: ignore[arg-type]
+
+
+def test_a_job_that_waits_is_replaced_once_it_would_be_another_one() -> None:
+    step = next_step([failed(HUB_DOWN), waiting(count=2, memory=2, limited=1)], "s", NOW, lambda _: "new")
+    assert (step.do, step.attempt, step.obsolete) == (Do.START, 3, ("job-2",))
+    # It never ran: it counts for nothing.
+    assert (step.count, step.memory, step.limited) == (2, 2, 1)
+    other = next_step([waiting(count=2)], "another", NOW, lambda _: "old")
+    assert (other.do, other.count, other.obsolete) == (Do.START, 1, ("job-2",))
+
+
+def test_the_template_is_compared_with_the_same_memory() -> None:
+    template = {1: "one", 2: "two"}.__getitem__
+    assert next_step([waiting(template="two", memory=2)], "s", NOW, template).do is Do.WAIT
+    assert next_step([waiting(template="one", memory=2)], "s", NOW, template).do is Do.START
+
+
+def test_a_job_is_left_alone_that_ran_or_is_right_or_has_no_trouble() -> None:
+    for one in (
+        waiting(ran=True),
+        waiting(template="new"),
+        waiting(template=""),  # made by an operator that did not say
+        waiting(symptoms=Symptoms()),
+    ):
+        assert next_step([one], "s", NOW, lambda _: "new").do is Do.WAIT
 
 
 def test_a_lost_result_is_looked_for_again_after_the_caches_had_time() -> None:

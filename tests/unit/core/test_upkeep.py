@@ -13,7 +13,7 @@ from slipway import drift
 from slipway.observe.observed import JobObserved, ModelObserved
 from slipway.passes import model
 from slipway.passes.outcome import Outcome
-from tests.support.operating import RESULTS
+from tests.support.stage_results import RESULTS
 from tests.unit.core.test_passes import NOW, SETTINGS, accepted, condition, created, ended, planned
 
 Raw = dict[str, Any]

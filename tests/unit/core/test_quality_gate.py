@@ -1,0 +1,56 @@
+"""The quality gate: only a measured loss opens it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from slipway.passes import model
+from tests.unit.core.test_passes import NOW, SETTINGS, accepted, condition, mdl, planned
+from tests.unit.core.test_upkeep import GENERATIONS, READY, of_kind
+
+Raw = dict[str, Any]
+
+
+@pytest.mark.parametrize(
+    ("quality", "gate", "opens", "words"),
+    [
+        ({"loss": "7.2%"}, "10%", True, ""),
+        (
+            {"loss": "7.2%"},
+            "5%",
+            False,
+            "loses 7.2% in perplexity, more than spec.optimize.maxQualityLoss (5%)",
+        ),
+        ({"loss": "7.2%"}, None, True, ""),
+        ({}, None, True, ""),
+        ({}, "5%", False, "no loss of Q4_K_M against f16 was measured"),
+        (None, "5%", False, "drop maxQualityLoss"),
+    ],
+)
+def test_what_nobody_measured_does_not_pass(
+    quality: Raw | None, gate: str | None, *, opens: bool, words: str
+) -> None:
+    seen = planned()
+    status = READY | {
+        "digest": "sha256:5",
+        "location": {"claim": "c", "path": "published"},
+        "quality": quality,
+    }
+    artifacts = {
+        raw["metadata"]["name"]: accepted(raw, status={k: v for k, v in status.items() if v is not None})
+        for raw in model.decide(seen, SETTINGS, NOW).create
+    }
+    gated = mdl(optimize={"maxQualityLoss": gate} if gate else {})
+    raw = {
+        **seen.model,
+        "spec": gated["spec"],
+        "metadata": {**seen.model["metadata"], "generation": next(GENERATIONS)},
+    }
+    outcome = model.decide(replace(seen, model=raw, artifacts=artifacts), SETTINGS, NOW)
+    assert (of_kind(outcome, "Deployment") is not None) is opens
+    if not opens:
+        assert condition(outcome, "Ready")[1] == "QualityBelowGate"
+        assert words in condition(outcome, "Ready")[2]
