@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 
 import pytest
@@ -11,7 +10,8 @@ from hack.cluster.controlplane import ControlPlane
 from slipway import resources
 from slipway.errors import NotFoundError
 from slipway.kube import Raw
-from tests.support.operating import Cluster, operating, served
+from tests.support.cluster import Cluster
+from tests.support.operating import looked_again, operating, served
 
 pytestmark = [pytest.mark.api, pytest.mark.timeout(180)]
 
@@ -113,8 +113,8 @@ async def test_a_claim_that_is_held_is_waited_for_by_name(
 async def test_a_superseded_level_goes_when_the_new_one_serves(
     control_plane: ControlPlane, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slipway.passes.artifact.YOUNG_SECONDS", 2.0)
-    async with operating(control_plane.kubeconfig, cluster.namespace):
+    monkeypatch.setattr("slipway.passes.artifact.YOUNG_SECONDS", 1.0)
+    async with operating(control_plane.kubeconfig, cluster.namespace) as operator:
         await served(cluster, optimize={"level": "Q4_K_M"})
 
         async def levels() -> set[str]:
@@ -124,7 +124,7 @@ async def test_a_superseded_level_goes_when_the_new_one_serves(
         await cluster.patch(resources.MODEL, "qwen", {"spec": {"optimize": {"level": "Q8_0"}}})
         await cluster.finish("inspect")
         await cluster.finish("quantize")
-        await asyncio.sleep(3)
+        await looked_again(operator)
         assert await levels() == {"source", "F16", "Q4_K_M", "Q8_0"}
         await cluster.finish("evaluate")
         await cluster.finish("publish")
@@ -133,7 +133,7 @@ async def test_a_superseded_level_goes_when_the_new_one_serves(
             await cluster.serve("qwen")
             return await levels() == {"source", "F16", "Q8_0"}
 
-        await cluster.until("the old level gone", gone, 40)
+        await cluster.until("the old level gone", gone)
         # History stays: it is what a spec of yesterday goes back to.
         assert len(await cluster.list(resources.REVISION)) == 2
         await cluster.patch(resources.MODEL, "qwen", {"spec": {"optimize": {"level": "Q4_K_M"}}})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 
-from tests.api.conftest import Api
+from tests.support.control_plane import Api
 from tests.support.spec_cases import RIGHT, WRONG, Case
 
 pytestmark = pytest.mark.api
+LEVEL = "Invalid value: a gguf recipe has a level, a source has none"
+PARENT = "Invalid value: a source has no parent, everything else is made from one"
 
 
 def artifact(**spec: Any) -> dict[str, Any]:
@@ -30,19 +33,21 @@ def artifact(**spec: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", RIGHT, ids=lambda case: case.id)
 def test_right_is_admitted(api: Api, case: Case) -> None:
-    assert api.kubectl("create", "--dry-run=server", "-f", "-", stdin=case.obj).stderr == ""
+    answer = api.judge(case.obj)
+    assert (answer.code, answer.message, answer.warnings) == (HTTPStatus.CREATED, "", ())
 
 
 @pytest.mark.parametrize("case", WRONG, ids=lambda case: case.id)
 def test_wrong_is_refused_at_the_field_that_python_names(api: Api, case: Case) -> None:
-    done = api.kubectl("create", "--dry-run=server", "-f", "-", stdin=case.obj)
-    assert done.returncode != 0
-    assert case.path in done.stderr
+    answer = api.judge(case.obj)
+    assert answer.code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert case.path in {cause["field"] for cause in answer.body["details"]["causes"]}
 
 
 def test_unknown_field_is_refused(api: Api) -> None:
-    done = api.kubectl("create", "--dry-run=server", "-f", "-", stdin=Case("", {"optimise": {}}).obj)
-    assert 'unknown field "spec.optimise"' in done.stderr
+    answer = api.judge(Case("", {"optimise": {}}).obj)
+    assert answer.code == HTTPStatus.BAD_REQUEST
+    assert 'unknown field "spec.optimise"' in answer.message
 
 
 def test_artifact_never_changes(api: Api) -> None:
@@ -58,16 +63,23 @@ def test_artifact_never_changes(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec",
+    ("spec", "rule"),
     [
-        {"recipe": {"method": "gguf", "level": "F16"}},
-        {"recipe": {"method": "gguf"}, "parent": "x"},
-        {"recipe": {"method": "source", "level": "F16"}},
-        {"parent": "x"},
+        ({"recipe": {"method": "gguf", "level": "F16"}}, PARENT),
+        ({"recipe": {"method": "gguf"}, "parent": "x"}, LEVEL),
+        ({"recipe": {"method": "source", "level": "F16"}}, LEVEL),
+        ({"parent": "x"}, PARENT),
     ],
 )
-def test_artifact_without_sense_is_refused(api: Api, spec: dict[str, Any]) -> None:
-    assert api.kubectl("create", "--dry-run=server", "-f", "-", stdin=artifact(**spec)).returncode != 0
+def test_artifact_without_sense_is_refused(api: Api, spec: dict[str, Any], rule: str) -> None:
+    answer = api.judge(artifact(**spec))
+    assert answer.code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert [cause["message"] for cause in answer.body["details"]["causes"]] == [rule]
+
+
+def test_artifact_with_sense_is_admitted(api: Api) -> None:
+    for spec in ({}, {"recipe": {"method": "gguf", "level": "F16"}, "parent": "x"}):
+        assert api.judge(artifact(**spec)).message == ""
 
 
 def test_scale_status_and_columns(api: Api) -> None:

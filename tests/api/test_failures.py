@@ -10,64 +10,75 @@ import pytest
 from hack.cluster.controlplane import ControlPlane
 from slipway import resources
 from slipway.plan import stages
-from tests.support.operating import Cluster, a_node, operating, served, settled
+from tests.support.cluster import Cluster
+from tests.support.operating import a_node, looked_again, operating, served_f16, settled
+from tests.support.stage_results import said
 
 pytestmark = [pytest.mark.api, pytest.mark.timeout(180)]
+RETRY = {"metadata": {"annotations": {"slipway.dev/retry": "1"}}}
+PERMANENT = {
+    "RepositoryNotFound": 66,
+    "RevisionNotFound": 66,
+    "NoConfig": 66,
+    "GatedRepository": 77,
+    "PickleOnly": 65,
+    "UnsupportedArchitecture": 65,
+    "TruncatedWeights": 65,
+}
+"""Reason and exit code of every inspection that would fail again."""
 
 
-def said(reason: str, message: str = "what happened, where, what to do") -> dict[str, object]:
-    return {"ok": False, "reason": reason, "message": message}
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is tried again is tried at once: a try that must not come would be seen."""
+    monkeypatch.setattr(stages, "BACKOFF_FIRST", 0.1)
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [(66, "RepositoryNotFound"), (66, "RevisionNotFound"), (77, "GatedRepository"), (66, "NoConfig")]
-    + [(65, reason) for reason in ("PickleOnly", "UnsupportedArchitecture", "TruncatedWeights")],
-)
 async def test_a_permanent_failure_of_inspect_is_named_and_never_tried_again(
-    control_plane: ControlPlane, cluster: Cluster, code: int, reason: str
+    control_plane: ControlPlane, cluster: Cluster, eager: None
 ) -> None:
-    async with operating(control_plane.kubeconfig, cluster.namespace) as operator:
-        await cluster.model("qwen")
-        job = await cluster.end("inspect", code, said(reason))
-        ready = await cluster.until_reason("qwen", "Ready", reason)
+    names = {reason: f"qwen-{reason.lower()}" for reason in PERMANENT}
+
+    async def refused(reason: str, name: str) -> None:
+        await cluster.model(name, source=f"hf://acme/{name}")
+        pod = await cluster.pod_of(await cluster.job("inspect", model=name))
+        await cluster.end_pod(pod, PERMANENT[reason], said(reason))
+        ready = await cluster.until_reason(name, "Ready", reason)
         assert ready["message"] == "what happened, where, what to do"
-        progressing = await cluster.condition("qwen", "Progressing")
-        assert progressing["status"] == "False"
-        await settled(operator)
+        assert (await cluster.condition(name, "Progressing"))["status"] == "False"
+
+    async with operating(control_plane.kubeconfig, cluster.namespace) as operator:
+        await asyncio.gather(*(refused(*each) for each in names.items()))
+        await looked_again(operator)
+        jobs = await cluster.list(resources.JOB)
+        assert len(jobs) == len(PERMANENT)
         # It outlives the Job.
-        await cluster.delete(resources.JOB, job)
-        await settled(operator)
+        for job in jobs:
+            await cluster.delete(resources.JOB, job["metadata"]["name"])
+        await looked_again(operator)
         assert await cluster.list(resources.JOB) == []
-        assert (await cluster.condition("qwen", "Ready"))["reason"] == reason
-        # A retry annotation tries again, and so would another spec.
-        annotation = {"metadata": {"annotations": {"slipway.dev/retry": "1"}}}
-        await cluster.patch(resources.MODEL, "qwen", annotation)
-        await cluster.finish("inspect")
-        await cluster.until_reason("qwen", "SourceResolved", "Resolved")
-        assert "failure" not in (await cluster.get(resources.MODEL, "qwen"))["status"]
+        reasons = {(await cluster.condition(name, "Ready"))["reason"]: name for name in names.values()}
+        assert reasons == names
 
 
 async def test_a_permanent_failure_of_an_artifact_reaches_the_model(
-    control_plane: ControlPlane, cluster: Cluster
+    control_plane: ControlPlane, cluster: Cluster, eager: None
 ) -> None:
     async with operating(control_plane.kubeconfig, cluster.namespace) as operator:
         await cluster.model("qwen")
         await cluster.finish("inspect")
         await cluster.end("fetch", 65, said("TruncatedWeights"))
         await cluster.until_reason("qwen", "Ready", "TruncatedWeights")
-        await settled(operator)
+        await looked_again(operator)
         assert len(await cluster.list(resources.JOB, "slipway.dev/stage=fetch")) == 1
-        annotation = {"metadata": {"annotations": {"slipway.dev/retry": "again"}}}
-        await cluster.patch(resources.MODEL, "qwen", annotation)
+        await cluster.patch(resources.MODEL, "qwen", RETRY)
         await cluster.finish("fetch")
         await cluster.job("convert")
 
 
 async def test_hub_down_waits_and_goes_on_by_itself(
-    control_plane: ControlPlane, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    control_plane: ControlPlane, cluster: Cluster, eager: None
 ) -> None:
-    monkeypatch.setattr(stages, "BACKOFF_FIRST", 0.5)
     async with operating(control_plane.kubeconfig, cluster.namespace):
         await cluster.model("qwen")
         for _ in range(4):
@@ -80,7 +91,7 @@ async def test_hub_down_waits_and_goes_on_by_itself(
 
 
 async def test_a_corrected_token_goes_on_by_itself(
-    control_plane: ControlPlane, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    control_plane: ControlPlane, cluster: Cluster, eager: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slipway.observe.reads.SECRET_SECONDS", 0.2)
     monkeypatch.setattr("slipway.passes.attempt.SECRET_POLL_SECONDS", 0.5)
@@ -94,7 +105,7 @@ async def test_a_corrected_token_goes_on_by_itself(
         await cluster.kube.create(resources.SECRET, secret)
         await cluster.end("inspect", 77, said("TokenRejected"))
         await cluster.until_reason("qwen", "Ready", "TokenRejected")
-        await asyncio.sleep(2)
+        await looked_again(operator)
         assert len(await cluster.list(resources.JOB)) == 1
         token = base64.b64encode(b"hf_right").decode()
         await cluster.patch(resources.SECRET, "hub", {"data": {"token": token}})
@@ -103,36 +114,32 @@ async def test_a_corrected_token_goes_on_by_itself(
         await settled(operator)
 
 
-async def test_a_bug_is_tried_three_times(
-    control_plane: ControlPlane, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stages, "BACKOFF_FIRST", 0.1)
+async def test_a_bug_is_tried_three_times(control_plane: ControlPlane, cluster: Cluster, eager: None) -> None:
     async with operating(control_plane.kubeconfig, cluster.namespace) as operator:
         await cluster.model("qwen")
         for _ in range(3):
             await cluster.end("inspect", 1, "Traceback: boom")
         await cluster.until_reason("qwen", "Progressing", "InternalError")
-        await settled(operator)
+        await looked_again(operator)
         assert "boom" in (await cluster.condition("qwen", "Ready"))["message"]
         names = {raw["metadata"]["name"][-1] for raw in await cluster.list(resources.JOB)}
         assert "4" not in names
 
 
 async def test_a_killed_stage_resumes_and_a_lost_result_is_read_again(
-    control_plane: ControlPlane, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    control_plane: ControlPlane, cluster: Cluster, eager: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "BACKOFF_FIRST", 0.1)
     monkeypatch.setattr(stages, "LAG_SECONDS", 1.0)
     async with operating(control_plane.kubeconfig, cluster.namespace):
         await cluster.model("qwen")
         await cluster.finish("inspect")
         await cluster.end("fetch", 137, "", "Error")
         # The second try ends well, and its pod is gone before anybody reads the result.
-        job = (await cluster.job("fetch"))["metadata"]["name"]
-        pod = await cluster.pod_of(job)
-        await cluster.pod_status(pod, "Succeeded", {"terminated": {"exitCode": 0, "message": ""}})
-        again = (await cluster.job("fetch", but={job}))["metadata"]["name"]
-        assert again != job
+        job = await cluster.job("fetch")
+        await cluster.end_pod(await cluster.pod_of(job), 0, "")
+        name = job["metadata"]["name"]
+        again = (await cluster.job("fetch", but={name}))["metadata"]["name"]
+        assert again != name
         await cluster.finish("fetch", resumed=True)
         await cluster.job("convert")
 
@@ -144,8 +151,7 @@ async def test_an_image_that_cannot_be_pulled_and_an_unschedulable_pod_are_said(
     monkeypatch.setattr("slipway.passes.attempt.UNSCHEDULABLE_SECONDS", 2.0)
     async with operating(control_plane.kubeconfig, cluster.namespace):
         await cluster.model("qwen")
-        job = (await cluster.job("inspect"))["metadata"]["name"]
-        pod = await cluster.pod_of(job)
+        pod = await cluster.pod_of(await cluster.job("inspect"))
         waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "manifest unknown"}}
         await cluster.pod_status(pod, "Pending", waiting)
         ready = await cluster.until_reason("qwen", "Ready", "ImagePullFailed")
@@ -161,7 +167,7 @@ async def test_an_engine_that_does_not_start_is_said_while_the_old_one_serves(
     control_plane: ControlPlane, cluster: Cluster
 ) -> None:
     async with operating(control_plane.kubeconfig, cluster.namespace):
-        await served(cluster)
+        await served_f16(cluster)
         old = {pod["metadata"]["name"] for pod in await cluster.engine_pods("qwen")}
         await cluster.patch(resources.MODEL, "qwen", {"spec": {"engine": {"image": "example.com/none:1"}}})
         await cluster.finish("inspect")

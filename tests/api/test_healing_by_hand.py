@@ -15,7 +15,7 @@ from slipway.errors import ConflictError, NotFoundError
 from slipway.kube import Raw
 from slipway.resources import Resource
 from tests.support.cluster import Cluster
-from tests.support.operating import operating, served, settled
+from tests.support.operating import operating, served_f16, settled
 
 pytestmark = [pytest.mark.api, pytest.mark.timeout(180)]
 POD = "/spec/template/spec"
@@ -62,7 +62,7 @@ def seems(cluster: Cluster, resource: Resource, spec: Raw) -> Callable[[], Await
 
 async def test_what_was_put_in_the_place_of_ours_heals(control_plane: ControlPlane, cluster: Cluster) -> None:
     async with operating(control_plane.kubeconfig, cluster.namespace) as operator:
-        await served(cluster)
+        await served_f16(cluster)
         await settled(operator)
         for what, (resource, operations) in EDITS.items():
             before = await cluster.get(resource, "qwen")
@@ -84,7 +84,7 @@ async def test_labels_taken_off_come_back_and_nothing_is_made_anew(
     control_plane: ControlPlane, cluster: Cluster
 ) -> None:
     async with operating(control_plane.kubeconfig, cluster.namespace) as operator:
-        await served(cluster)
+        await served_f16(cluster)
         await settled(operator)
         name = (await cluster.list(resources.CLAIM))[-1]["metadata"]["name"]
         status = (await cluster.get(resources.ARTIFACT, name))["status"]

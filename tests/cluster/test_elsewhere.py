@@ -14,45 +14,23 @@ import pytest
 import yaml
 
 from hack.cluster import host, layout
-from tests.cluster.conftest import ROOT, SMOLLM2, Cluster, drop_namespace, make_namespace
+from tests.cluster import access
+from tests.cluster.access import ROOT
+from tests.cluster.hub import SMOLLM2
+from tests.cluster.namespaces import ENGINE, Cluster, drop_namespace, make_namespace
+from tests.cluster.pods import restricted_pod, runtime_image, wait_ended
 from tests.support.helm import helm, render
 
 pytestmark = pytest.mark.timeout(3600)
 CALL = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + '/health', timeout=10)"
 ROLES = ("operator", "runtime", "llamacpp")
 OPENSHIFT_FIRST_UID = 1_000_000_000
-ENGINE = "app.kubernetes.io/component=engine"
-
-
-def runtime_image() -> str:
-    """Image of the Jobs, which has Python, as the operator was told it."""
-    operator = Cluster("slipway-system").get("deployment", "slipway")
-    env = operator["spec"]["template"]["spec"]["containers"][0]["env"]
-    return next(str(one["value"]) for one in env if one["name"] == "SLIPWAY_IMAGE_RUNTIME")
-
-
-def caller(image: str, url: str) -> dict[str, Any]:
-    """A restricted pod that calls once and ends."""
-    container = {
-        "name": "caller",
-        "image": image,
-        "command": ["python3", "-c", CALL, url],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-    spec = {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "caller"}, "spec": spec}
 
 
 def phase_after_call(cluster: Cluster, url: str) -> str:
     """Call the URL from a pod of that namespace; ``Succeeded`` when there was an answer, else ``Failed``."""
-    cluster.apply(caller(runtime_image(), url))
-
-    def ended() -> str:
-        phase = cluster.get("pod", "caller").get("status", {}).get("phase", "")
-        return phase if phase in {"Succeeded", "Failed"} else ""
-
-    return str(cluster.wait("the caller", ended))
+    cluster.apply(restricted_pod("caller", runtime_image(), "python3", "-c", CALL, url))
+    return wait_ended(cluster, "caller")
 
 
 def ask(cluster: Cluster, name: str) -> str:
@@ -82,7 +60,7 @@ def test_an_arm64_node_serves(cluster: Cluster) -> None:
     cluster.model("smollm2", engine={"podOverrides": {"nodeSelector": {"kubernetes.io/arch": "arm64"}}})
     cluster.wait_ready("smollm2")
     (pod,) = cluster.list("pods", ENGINE)
-    node = cluster.get("node", pod["spec"]["nodeName"])
+    node = Cluster("").get("nodes", pod["spec"]["nodeName"])
     assert node["status"]["nodeInfo"]["architecture"] == "arm64"
     assert ask(cluster, "smollm2")
 
@@ -90,16 +68,15 @@ def test_an_arm64_node_serves(cluster: Cluster) -> None:
 @pytest.mark.cluster
 @pytest.mark.unverified("Several real nodes")
 def test_two_replicas_spread_and_a_drain_keeps_answering(cluster: Cluster) -> None:
-    cluster.model("smollm2", replicas=2)
+    cluster.model("smollm2", replicas=2, store={"accessMode": "ReadWriteMany"})
     cluster.wait_ready("smollm2")
     cluster.wait("two replicas", lambda: cluster.mdl("smollm2")["status"].get("readyReplicas") == 2)
     nodes = {pod["spec"]["nodeName"] for pod in cluster.list("pods", ENGINE)}
     assert len(nodes) == 2
     node = min(nodes)
     drain = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", f"--pod-selector={ENGINE}"]
-    command = [str(ROOT / ".venv/bin/kubectl"), "--kubeconfig", str(ROOT / ".cluster/kubeconfig"), *drain]
     try:
-        with subprocess.Popen(command) as running:
+        with subprocess.Popen([access.KUBECTL, *drain], env=access.environment()) as running:
             while running.poll() is None:
                 assert ask(cluster, "smollm2")
         assert running.returncode == 0
@@ -110,7 +87,7 @@ def test_two_replicas_spread_and_a_drain_keeps_answering(cluster: Cluster) -> No
 @pytest.mark.cluster
 @pytest.mark.unverified("GPU nodes")
 def test_a_gpu_node_is_planned_honestly(cluster: Cluster) -> None:
-    nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json", namespaced=False))["items"]
+    nodes = Cluster("").list("nodes")
     assert any(re.search(r"/gpu$", key) for node in nodes for key in node["status"]["allocatable"])
     cluster.model("smollm2")
     plan = cluster.wait_ready("smollm2")["status"]["plan"]
@@ -184,7 +161,7 @@ def test_docker_builds_the_images_for_arm64(role: str) -> None:
 def test_a_cluster_with_ipv6_addresses_serves(cluster: Cluster) -> None:
     cluster.model("smollm2")
     url = cluster.wait_ready("smollm2")["status"]["url"].removesuffix("/v1")
-    assert ":" in cluster.get("service", "smollm2")["spec"]["clusterIP"]
+    assert ":" in cluster.get("services", "smollm2")["spec"]["clusterIP"]
     assert phase_after_call(cluster, url) == "Succeeded"
     assert cluster.wait("the benchmark", lambda: cluster.mdl("smollm2")["status"].get("benchmark"))
 

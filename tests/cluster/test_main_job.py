@@ -1,52 +1,78 @@
-"""The main job as a user lives it: apply one object, get a quantised, measured endpoint that answers."""
+"""The main job as a user lives it: one command, and a quantised, measured endpoint answers."""
 
 from __future__ import annotations
 
+import json
 import re
-import threading
+import subprocess
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-import openai
 import pytest
-import yaml
-from openai.types.chat import ChatCompletionMessageParam
 
-from tests.cluster.conftest import DIRECT, Cluster
+from tests.cluster.access import ROOT
+from tests.cluster.callers import client
+from tests.cluster.conftest import DEMO, Demo
+from tests.cluster.namespaces import Cluster
+from tests.cluster.stages import level_of
+from tests.cluster.tables import column
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+AGAIN_S = 60
+STEP = re.compile(r"^ +\d+:\d\d  (\w+)(?: (\d+)%)?", re.MULTILINE)
+"""A line of the demo's: elapsed time, what works, and how far it is."""
+SPEED = re.compile(r"(\d+) tokens, first after \d+ ms, then ([\d.]+) tokens/s")
 
 
-@contextmanager
-def client(cluster: Cluster, name: str = "smollm2") -> Iterator[openai.OpenAI]:
-    base = cluster.endpoint(name)
-    url = f"{base}/v1"
+def answered(said: str) -> None:
+    """The demo printed the model's answer and its speed."""
+    speed = SPEED.search(said)
+    assert speed, said
+    assert int(speed[1]) > 10
+    assert float(speed[2]) > 0
+    answer = said[: speed.start()].rpartition("  > What is gravity?\n")[2]
+    assert len(answer.split()) > 5, said
 
-    def reachable() -> bool:
-        try:
-            with DIRECT.open(f"{base}/health", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
-    # kube-proxy may write a new Service's rules a second after its first pod is ready.
-    cluster.wait(f"the node's route to Service {name}", reachable, 10)
-    direct = openai.DefaultHttpxClient(trust_env=False)  # no proxy knows the cluster's addresses
-    with openai.OpenAI(
-        base_url=url, api_key="none", max_retries=0, timeout=60, http_client=direct
-    ) as connected:
-        yield connected
+def test_the_demo_shows_every_stage_and_the_answer(demo: Demo) -> None:
+    said = demo.said()
+    answered(said)
+    stages = {match[1] for match in STEP.finditer(said)}
+    assert {"Inspecting", "Fetching", "Converting", "Evaluating", "Quantizing", "Benchmarking"} <= stages, (
+        said
+    )
+    percents = [int(match[2]) for match in STEP.finditer(said) if match[2]]
+    assert any(0 < percent < 100 for percent in percents), said
+
+
+def test_the_commands_that_the_demo_ends_with_run_as_they_stand(demo: Demo, served: Cluster) -> None:
+    lines = demo.said().partition("where to look next:\n")[2].splitlines()
+    commands = [line.partition("  # ")[0].strip() for line in lines if line.strip().startswith(".venv/")]
+    assert len(commands) == 5, lines
+    for command in commands:
+        done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S602 - as a person types it
+        found = 1 if " checklist " in command else 0  # a rule is FAIL: there is no authentication
+        assert done.returncode == found, (command, done.stderr)
+        assert done.stdout, command
+
+
+def test_the_demo_again_is_quick_and_answers(served: Cluster) -> None:
+    before = served.mdl("smollm2")["metadata"]["generation"]
+    started = time.monotonic()
+    done = subprocess.run(DEMO, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - started < AGAIN_S
+    answered(done.stdout)
+    assert served.mdl("smollm2")["metadata"]["generation"] == before
 
 
 def test_chat_completions_streaming_and_models_by_the_openai_client(served: Cluster) -> None:
     with client(served) as ai:
         assert [m.id for m in ai.models.list()] == ["smollm2"]
         chat = ai.chat.completions.create(
-            model="smollm2", messages=[{"role": "user", "content": "Say hello."}], max_tokens=16, temperature=0
+            model="smollm2",
+            messages=[{"role": "user", "content": "Say hello."}],
+            max_tokens=16,
+            temperature=0,
         )
         assert chat.choices[0].message.content
         assert chat.usage is not None
@@ -56,7 +82,10 @@ def test_chat_completions_streaming_and_models_by_the_openai_client(served: Clus
         )
         assert text.choices[0].text.strip()
         stream = ai.chat.completions.create(
-            model="smollm2", messages=[{"role": "user", "content": "Count to five."}], max_tokens=24, stream=True
+            model="smollm2",
+            messages=[{"role": "user", "content": "Count to five."}],
+            max_tokens=24,
+            stream=True,
         )
         chunks = [c.choices[0].delta.content for c in stream if c.choices and c.choices[0].delta.content]
         assert len(chunks) > 1
@@ -72,14 +101,12 @@ def test_status_pins_the_commit_and_says_the_plan_and_the_measured_loss(served: 
     loss = float(status["qualityLoss"].rstrip("%"))
     assert 0 < loss < 20
     assert status["url"].startswith("http://smollm2.")
-    revision = served.get("controllerrevision", status["revision"])
+    revision = served.get("controllerrevisions", status["revision"])
     assert revision["data"]["source"]["commit"] == status["source"]["commit"]
 
 
 def test_artifacts_have_digest_size_quality_and_place(served: Cluster) -> None:
-    artifacts = {
-        a["spec"]["recipe"].get("level", "source"): a for a in served.list("modelartifacts.slipway.dev")
-    }
+    artifacts = {level_of(one): one for one in served.list("mart")}
     assert set(artifacts) == {"source", "F16", "Q4_K_M"}
     for artifact in artifacts.values():
         assert re.fullmatch(r"sha256:[0-9a-f]{64}", artifact["status"]["digest"])
@@ -92,13 +119,8 @@ def test_artifacts_have_digest_size_quality_and_place(served: Cluster) -> None:
 
 
 def test_checklist_is_measured_and_honest(served: Cluster) -> None:
-    def done() -> dict[str, object]:
-        return dict(served.mdl("smollm2")["status"].get("checklist") or {})
-
-    checklist = served.wait(
-        "the checklist", lambda: done() if served.mdl("smollm2")["status"].get("benchmark") else {}
-    )
-    results = {r["check"]: r for r in checklist["results"]}
+    status = served.mdl("smollm2")["status"]
+    results = {r["check"]: r for r in status["checklist"]["results"]}
     assert len(results) >= 12
     assert results["authentication"]["result"] == "FAIL"
     assert results["authentication"]["fix"]
@@ -106,7 +128,7 @@ def test_checklist_is_measured_and_honest(served: Cluster) -> None:
     assert results["image-digests"]["result"] == "PASS"
     for result in results.values():
         assert result["evidence"]
-    levels = served.mdl("smollm2")["status"]["benchmark"]["levels"]
+    levels = status["benchmark"]["levels"]
     assert len(levels) == 2
     for level in levels:
         assert level["errors"] == 0
@@ -114,138 +136,19 @@ def test_checklist_is_measured_and_honest(served: Cluster) -> None:
         assert float(level["ttftP95Ms"]) >= float(level["ttftP50Ms"]) > 0
 
 
-def test_pods_are_restricted_read_only_and_digest_pinned(served: Cluster) -> None:
-    pods = served.list("pods", "app.kubernetes.io/component=engine")
-    assert pods
-    for pod in pods:
-        container = pod["spec"]["containers"][0]
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True
-        assert pod["spec"]["automountServiceAccountToken"] is False
-        assert "@sha256:" in container["image"]
-        model = next(m for m in container["volumeMounts"] if m["mountPath"] == "/models")
-        assert model["readOnly"] is True
-
-
-def test_kubectl_scale_follows_and_pdb_exists(served: Cluster) -> None:
-    assert served.get("pdb", "smollm2")["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
-    assert served.get("networkpolicy", "smollm2")
-    served.kubectl("scale", "mdl/smollm2", "--replicas=2")
-    served.wait("two replicas", lambda: served.mdl("smollm2")["status"].get("readyReplicas") == 2)
-    served.kubectl("scale", "mdl/smollm2", "--replicas=1")
-    served.wait("one replica", lambda: served.mdl("smollm2")["status"].get("replicas") == 1)
-
-
-def test_rolling_update_drops_no_request(served: Cluster) -> None:
-    url = f"{served.endpoint('smollm2')}/v1/completions"
-    body = b'{"model":"smollm2","prompt":"Once upon a time","max_tokens":12}'
-    stop, answered, failed = threading.Event(), [], []
-
-    def call() -> None:
-        while not stop.is_set():
-            request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-            try:
-                with DIRECT.open(request, timeout=60) as response:
-                    answered.append(response.status)
-            except (urllib.error.URLError, OSError) as error:
-                failed.append(repr(error))
-            time.sleep(0.1)
-
-    before = {p["metadata"]["uid"] for p in served.list("pods", "app.kubernetes.io/component=engine")}
-    caller = threading.Thread(target=call)
-    caller.start()
-    try:
-        patch = '{"spec":{"engine":{"podOverrides":{"annotations":{"example.com/rolled":"yes"}}}}}'
-        served.kubectl("patch", "mdl", "smollm2", "--type=merge", "-p", patch)
-
-        def replaced() -> bool:
-            pods = served.list("pods", "app.kubernetes.io/component=engine")
-            return bool(pods) and not before & {p["metadata"]["uid"] for p in pods}
-
-        served.wait("all pods replaced", replaced, 180)
-        already = len(answered)
-        served.wait("the new pods' answers", lambda: failed or len(answered) > already + 3, 120)
-    finally:
-        stop.set()
-        caller.join()
-    assert not failed, failed[:3]
-    assert already
-
-
-def test_a_second_level_reuses_source_and_f16_and_an_equal_recipe_is_shared(served: Cluster) -> None:
-    before = {a["metadata"]["name"]: a["metadata"]["uid"] for a in served.list("modelartifacts.slipway.dev")}
-    served.model("shared")
-    served.model("bigger", optimize={"level": "Q8_0"})
-    served.wait_ready("shared", 120)
-    served.wait_ready("bigger", 240)
-    after = {a["metadata"]["name"]: a for a in served.list("modelartifacts.slipway.dev")}
-    assert {n: after[n]["metadata"]["uid"] for n in before} == before
-    assert len(after) == len(before) + 1
-    owners = {o["name"] for o in after[next(n for n in before if "q4" in n)]["metadata"]["ownerReferences"]}
-    assert owners == {"smollm2", "shared"}
-    served.kubectl("delete", "mdl", "bigger", "shared", "--wait=true")
-
-    def collected() -> bool:
-        return {a["metadata"]["name"] for a in served.list("modelartifacts.slipway.dev")} == set(before)
-
-    served.wait("the second level's artifact collected", collected, 120)
-
-
-def test_generation_defaults_and_system_prompt_reach_the_engine(served: Cluster) -> None:
-    prompt = 'Answer every message with "quack\\quack".'
-    served.model(
-        "duck", engine={"generation": {"temperature": "0", "topK": 1, "maxTokens": 7, "systemPrompt": prompt}}
-    )
-    served.wait_ready("duck", 180)
-    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me a long story."}]
-    with client(served, "duck") as ai:
-        answer = ai.chat.completions.create(model="duck", messages=messages)
-    assert answer.usage is not None
-    assert answer.usage.completion_tokens == 7
-    with client(served) as ai:
-        plain = ai.chat.completions.create(model="smollm2", messages=messages, max_tokens=1)
-    assert plain.usage is not None
-    assert answer.usage.prompt_tokens != plain.usage.prompt_tokens
-    served.kubectl("delete", "mdl", "duck")
-
-
-def test_autoscaling_makes_a_working_hpa(served: Cluster) -> None:
-    served.model("scaled", autoscaling={"minReplicas": 1, "maxReplicas": 2, "target": {"cpuUtilization": 80}})
-    served.wait_ready("scaled", 180)
-
-    def able() -> bool:
-        conditions = served.get("hpa", "scaled").get("status", {}).get("conditions", [])
-        return any(c["type"] == "ScalingActive" and c["status"] == "True" for c in conditions)
-
-    served.wait("the HPA to read the CPU", able, 180)
-    served.kubectl("delete", "mdl", "scaled")
-
-
-def test_settled_object_causes_no_writes(served: Cluster) -> None:
-    kinds = "mdl,mart,deploy,svc,pdb,networkpolicy,pvc,controllerrevision"
-
-    def quiet() -> bool:
-        models = served.list("modeldeployments.slipway.dev")
-        left = {deploy["metadata"]["name"] for deploy in served.list("deploy")}
-        return left == {"smollm2"} and not any(m["status"].get("progress") for m in models)
-
-    served.wait("the other tests' models gone and every Job done", quiet, 180)
-    time.sleep(5)
-
-    def versions() -> str:
-        path = "{range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}"
-        return served.kubectl("get", kinds, "-o", f"jsonpath={path}")
-
-    first = versions()
-    time.sleep(20)
-    assert versions() == first
-
-
-def test_delete_leaves_nothing(cluster: Cluster) -> None:
-    root = Path(__file__).resolve().parents[2]
-    cluster.apply(yaml.safe_load((root / "examples/smollm2.yaml").read_text()))
-    cluster.wait("the first Job", lambda: cluster.list("jobs"))
-    cluster.kubectl("delete", "mdl", "smollm2")
-    kinds = "mart,jobs,pods,pvc,deploy,svc,pdb,networkpolicy,controllerrevision"
-    cluster.wait(
-        "everything collected", lambda: not cluster.list(kinds, "app.kubernetes.io/managed-by=slipway"), 120
-    )
+def test_checklist_by_the_command_line_and_in_the_column(served: Cluster) -> None:
+    line = [str(ROOT / ".venv/bin/slipway"), "checklist", "smollm2", "-n", served.namespace]
+    where = ["--kubeconfig", str(ROOT / ".cluster/kubeconfig")]
+    done = subprocess.run([*line, *where, "-o", "json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr  # a rule is FAIL
+    checklist = served.mdl("smollm2")["status"]["checklist"]
+    assert json.loads(done.stdout) == checklist
+    assert re.fullmatch(r"\d+/\d+", checklist["summary"])
+    assert column(served, "mdl", "smollm2", "CHECKLIST") == checklist["summary"]
+    table = subprocess.run([*line, *where], capture_output=True, text=True, check=False)
+    assert table.returncode == 1
+    assert f"{checklist['summary']} passed" in table.stdout
+    line[2] = "no-such-model"
+    missing = subprocess.run([*line, *where], capture_output=True, text=True, check=False)
+    assert missing.returncode == 2
+    assert "no-such-model" in missing.stderr

@@ -1,6 +1,6 @@
-"""A TCP proxy that can stall or cut.
+"""A TCP proxy that can stall, cut, or leave connections half open.
 
-Stands between a client and an API server that then seems to hang or to die.
+Stands between a client and an API server that then seems to hang, to die or to be out of reach.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def leave_half_open(self) -> None:
+        """The connections of now stay open and silent for good, as after a lost route; new ones work."""
+        self._flows.clear()
+        self._flows = asyncio.Event()
+        self._flows.set()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_connection(*self._target)
@@ -46,14 +52,16 @@ class Proxy:
             return
         self._writers |= {writer, back}
         for source, sink in ((reader, back), (there, writer)):
-            task = asyncio.create_task(self._pipe(source, sink))
+            task = asyncio.create_task(self._pipe(source, sink, self._flows))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pipe(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, flows: asyncio.Event
+    ) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
-                await self._flows.wait()
+                await flows.wait()
                 sink.write(data)
                 await sink.drain()
         self._writers.discard(sink)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 from slipway.checks import Input, checklist_status
 from slipway.cli import checklist
+from tests.support.http_server import answering
 
 
 def call(*words: str) -> int:
@@ -121,12 +121,8 @@ def api(wire: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
-        thread.join()
+    with answering(Handler) as url:
+        yield url, asked
 
 
 def kubeconfig(folder: Path, server: str) -> str:

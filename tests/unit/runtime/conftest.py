@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import StringIO
@@ -161,6 +162,7 @@ class Bench:
     folder: Path
     environment: dict[str, str]
     out: StringIO = field(default_factory=StringIO)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def store(self) -> Path:
@@ -178,12 +180,20 @@ class Bench:
         Path(self.environment["SLIPWAY_TOKEN_FILE"]).write_text(token + "\n")
 
     def start(self, stage: str, **environment: str) -> subprocess.Popen[str]:
-        """Start the stage as the container would."""
+        """Start the stage as the container would; it ends with the test at the latest."""
         command = [sys.executable, "-m", "slipway_runtime", stage]
         merged = os.environ | {"PYTHONPATH": "runtime"} | self.environment | environment
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, env=merged, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a failed test left running."""
+        for process in self.started:
+            with process:  # closes its pipes and waits
+                process.kill()
 
     def run(self, stage: str, **environment: str) -> tuple[int, dict[str, Any], str]:
         """Run the stage to its end; return its exit code, its result and its log."""
@@ -200,7 +210,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path) -> Iterator[Bench]:
     """An empty store and parent, with stand-ins for the converter and llama-quantize on PATH."""
     programs = tmp_path / "bin"
     for folder in (programs, tmp_path / "store", tmp_path / "parent"):
@@ -218,7 +228,20 @@ def bench(tmp_path: Path) -> Bench:
         "SLIPWAY_SOURCE": "hf://acme/tiny",
         "SLIPWAY_THREADS": "1",
     }
-    return Bench(tmp_path, environment)
+    bench = Bench(tmp_path, environment)
+    yield bench
+    bench.end()
+
+
+def downloading(store: Path, process: subprocess.Popen[str], size: int = 0) -> Path:
+    """Wait until so much of the weights is in the store; returns the partial file."""
+    part = store / "partial" / "model.safetensors.part"
+    deadline = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size >= size):
+        assert process.poll() is None, f"the stage ended: {process.communicate()}"
+        assert time.monotonic() < deadline, "the download does not go on"
+        time.sleep(0.02)
+    return part
 
 
 def write_program(path: Path, text: str) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+
+from tests.support.http_server import answering
 
 from .conftest import Bench
 
 
 @contextmanager
-def answering(status: int, body: str) -> Iterator[str]:
+def always(status: int, body: str) -> Iterator[str]:
     """Answer everything alike."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -26,14 +27,8 @@ def answering(status: int, body: str) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
@@ -53,7 +48,7 @@ def test_an_answer_is_permanent_or_passing(
 ) -> None:
     if token:
         bench.write_token(token)
-    with answering(status, "<html>Sign in</html>") as url:
+    with always(status, "<html>Sign in</html>") as url:
         found, result, _ = bench.run("inspect", HF_ENDPOINT=url)
     assert (found, result["reason"]) == (code, reason)
     assert words in result["message"]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from slipway_runtime.contract import Exit
 from slipway_runtime.errors import StageError
 from slipway_runtime.inspection import inspect
 from slipway_runtime.sources import RemoteFile, connect
+from tests.support.http_server import answering
 
 from .conftest import CONFIG, Bench, HubServer, build_repository, build_safetensors
 
@@ -203,9 +203,5 @@ def plain_server(root: Path) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with answering(partial(Quiet, directory=str(root))) as url:
+        yield url
