@@ -85,6 +85,38 @@ def test_two_replicas_spread_and_a_drain_keeps_answering(cluster: Cluster) -> No
 
 
 @pytest.mark.cluster
+@pytest.mark.unverified("Zonal disks")
+def test_an_update_ends_though_one_node_at_a_time_has_the_disk(cluster: Cluster) -> None:
+    cluster.model("smollm2")
+    cluster.wait_ready("smollm2")
+    (before,) = cluster.list("pods", ENGINE)
+    cluster.kubectl("cordon", before["spec"]["nodeName"], namespaced=False)  # the new pod has to go elsewhere
+    try:
+        labels = {"podOverrides": {"annotations": {"example.com/rolled": "yes"}}}
+        cluster.model("smollm2", engine=labels)
+        uid = before["metadata"]["uid"]
+
+        def replaced() -> bool:
+            return uid not in {pod["metadata"]["uid"] for pod in cluster.list("pods", ENGINE)}
+
+        cluster.wait("another pod", replaced, 600)
+        cluster.wait_ready("smollm2", 600)
+    finally:
+        cluster.kubectl("uncordon", before["spec"]["nodeName"], namespaced=False)
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("Hubs behind a Service")
+def test_jobs_reach_a_hub_behind_a_service(cluster: Cluster) -> None:
+    operator = Cluster("slipway-system").get("deployments", "slipway")
+    env = operator["spec"]["template"]["spec"]["containers"][0]["env"]
+    hub = next(one.get("value", "") for one in env if one["name"] == "SLIPWAY_HUB_ENDPOINT")
+    assert re.search(r"//[a-z0-9-]+\.[a-z0-9-]+\.svc", hub), "install with hub.endpoint at a Service"
+    cluster.model("smollm2")
+    cluster.wait_ready("smollm2")
+
+
+@pytest.mark.cluster
 @pytest.mark.unverified("GPU nodes")
 def test_a_gpu_node_is_planned_honestly(cluster: Cluster) -> None:
     nodes = Cluster("").list("nodes")

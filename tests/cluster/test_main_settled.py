@@ -17,8 +17,6 @@ from tests.support.helm import find_helm
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 EVERYWHERE = Cluster("")
 OURS = "mdl,mart"
-KEPT = {"smollm2", "base"}
-"""Settled ModelDeployments that tests of other files may have left: writes for others say nothing here."""
 
 
 def versions(cluster: Cluster) -> dict[tuple[str, str], str]:
@@ -27,9 +25,15 @@ def versions(cluster: Cluster) -> dict[tuple[str, str], str]:
     return {(one["kind"], one["metadata"]["name"]): one["metadata"]["resourceVersion"] for one in found}
 
 
-def others_gone() -> bool:
-    """No other test's object is left, in any namespace."""
-    return {one["metadata"]["name"] for one in EVERYWHERE.list("mdl")} <= KEPT
+def quiet() -> bool:
+    """No other deployment is at work, in any namespace that stays: writes for it would be counted."""
+    going = {
+        one["metadata"]["name"]
+        for one in EVERYWHERE.list("namespaces")
+        if "deletionTimestamp" in one["metadata"]
+    }
+    staying = [one for one in EVERYWHERE.list("mdl") if one["metadata"]["namespace"] not in going]
+    return not any(one.get("status", {"progress": "not seen yet"}).get("progress") for one in staying)
 
 
 def all_passed(pod: dict[str, Any]) -> bool:
@@ -39,7 +43,7 @@ def all_passed(pod: dict[str, Any]) -> bool:
 
 
 def test_another_leader_passes_over_everything_and_writes_nothing(served: Cluster) -> None:
-    served.wait("the other tests' models gone", others_gone, 120)
+    served.wait("everything to be settled", quiet, 120)
     before, old = versions(served), leader()
     SYSTEM.kubectl("delete", "pod", old["metadata"]["name"], "--wait=false")
 
