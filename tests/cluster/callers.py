@@ -15,19 +15,16 @@ from tests.cluster.namespaces import Cluster
 PAUSE_S = 0.1
 SHORT = 4
 """Tokens of a short answer: about as long as the pause, so that what cuts at any moment cuts one of two."""
-CALM_S = 1.0
-"""Between requests on a kept connection: a pod that drains stays for as long as it never finds itself idle"""
-AS_IT_COMES = openai.DEFAULT_MAX_RETRIES
 PROMPT = "Once upon a time"
 
 
 @contextmanager
-def client(cluster: Cluster, name: str = "smollm2", retries: int = 0) -> Iterator[openai.OpenAI]:
-    """The OpenAI client on the model's Service: it keeps its connections, and here it tries nothing twice."""
+def client(cluster: Cluster, name: str = "smollm2") -> Iterator[openai.OpenAI]:
+    """The OpenAI client on the model's Service: it keeps its connections, and tries nothing twice."""
     url = f"{cluster.endpoint(name)}/v1"
     direct = openai.DefaultHttpxClient(trust_env=False)  # no proxy knows the cluster's addresses
     with openai.OpenAI(
-        base_url=url, api_key="none", max_retries=retries, timeout=60, http_client=direct
+        base_url=url, api_key="none", max_retries=0, timeout=60, http_client=direct
     ) as connected:
         yield connected
 
@@ -85,17 +82,13 @@ def newcomers(cluster: Cluster, name: str) -> Callable[[Caller], None]:
 
 
 def regular(cluster: Cluster, name: str) -> Callable[[Caller], None]:
-    """Short requests on a connection that is kept as long as the server keeps it.
-
-    By the client as it comes: a server may close an idle connection in the moment in which it is used, and
-    HTTP leaves it to the client to ask again on another.
-    """
+    """Short requests on a connection that is kept as long as the server keeps it."""
 
     def work(caller: Caller) -> None:
-        with client(cluster, name, AS_IT_COMES) as ai:
+        with client(cluster, name) as ai:
             while not caller.stop.is_set():
                 caller.answered.append(_short(ai, name))
-                time.sleep(CALM_S)
+                time.sleep(PAUSE_S)
 
     return work
 

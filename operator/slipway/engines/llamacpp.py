@@ -54,21 +54,17 @@ GENERATION_PROBE = (
 
 DRAIN = """\
 sleep {removal}
-end=$(($(date +%s) + {bound})) calm=0
-while [ "$calm" -lt 2 ] && [ "$(date +%s)" -lt "$end" ]; do
-  metrics=$(curl -fsS -m 5 http://127.0.0.1:{port}/metrics)
-  case $? in
-    0) calm=$((calm + 1)); printf '%s\\n' "$metrics" | grep -Eq '^({running}|{waiting}) [1-9]' && calm=0 ;;
-    7) exit 0 ;;
-    *) calm=0 ;;
-  esac
+end=$(($(date +%s) + {bound}))
+while [ "$(date +%s)" -lt "$end" ]; do
+  grep -Eqs ': [0-9A-F]+:{port} [0-9A-F]+:[0-9A-F]+ 01 ' /proc/net/tcp /proc/net/tcp6 || exit 0
   sleep 1
 done
 """
-"""Wait until the pod is out of the Service, then until twice in a row no request is processed or waits.
+"""Wait until the pod is out of the Service, then until nobody is connected any more (state 01, established).
 
-SIGTERM makes llama-server cut what runs. Its metrics may be one decoding step old, hence twice. curl's exit
-code 7 is a refused connection: the server is gone, nothing is left to wait for.
+SIGTERM makes llama-server cut what runs, and a request that comes then hangs until its caller gives up. A
+quiet moment is not enough: a caller that keeps its connection sends the next request down the same one. The
+server closes a connection after 5 s of quiet and after 100 requests, and no new ones come.
 """
 
 PROLOGUE = f"""\
@@ -262,9 +258,7 @@ ENGINE = EngineDef(
             DRAIN.format(
                 removal=ENDPOINT_REMOVAL_SECONDS,
                 bound=DRAIN_SECONDS,
-                port=PORT,
-                running=METRICS.running,
-                waiting=METRICS.waiting,
+                port=f"{PORT:04X}",
             ),
         ),
         grace_seconds=ENDPOINT_REMOVAL_SECONDS + DRAIN_SECONDS + GRACE_MARGIN_SECONDS,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -181,13 +182,6 @@ def slept(tmp_path: Path) -> list[str]:
     return (tmp_path / "slept").read_text().split()
 
 
-def metrics(processing: str, deferred: str) -> str:
-    return (
-        "echo '# TYPE llamacpp:requests_processing gauge'\n"
-        f"echo llamacpp:requests_processing {processing}; echo llamacpp:requests_deferred {deferred}"
-    )
-
-
 def test_startup_probe_needs_a_generated_token(shell: Callable[..., Any], tmp_path: Path) -> None:
     command = ENGINE.startup_probe(plan())["exec"]["command"]
     answer = """echo "$@" > asked; echo '{"content":"-","tokens_predicted":1,"stop":true}'"""
@@ -200,39 +194,52 @@ def test_startup_probe_needs_a_generated_token(shell: Callable[..., Any], tmp_pa
     assert shell(command, "exit 22").returncode != 0
 
 
-def test_drain_waits_for_the_last_request(shell: Callable[..., Any], tmp_path: Path) -> None:
-    busy = (
-        "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) > n\n"
-        f"if [ $n -lt 2 ]; then {metrics('1', '0')}\n"
-        f"elif [ $n -lt 4 ]; then {metrics('0', '3')}; else {metrics('0', '0')}; fi"
-    )
-    assert shell(ENGINE.drain.pre_stop, busy).returncode == 0
-    assert (tmp_path / "n").read_text().strip() == "6"
-    assert slept(tmp_path)[0] == "5"
+@pytest.fixture
+def caller() -> Iterator[tuple[socket.socket, int]]:
+    """A connection to a server, and the server's port."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        accepted, _ = server.accept()
+        with accepted:
+            yield client, server.getsockname()[1]
 
 
-def test_one_quiet_look_is_not_enough(shell: Callable[..., Any], tmp_path: Path) -> None:
-    flapping = (
-        "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) > n\n"
-        f"case $n in 0|2|3) {metrics('0', '0')} ;; *) {metrics('2', '0')} ;; esac"
-    )
-    assert shell(ENGINE.drain.pre_stop, flapping).returncode == 0
-    assert (tmp_path / "n").read_text().strip() == "4"
+def drain(port: int, bound: int = 300) -> list[str]:
+    """The hook's command, on another port than the engine's."""
+    assert ENGINE.drain.pre_stop[2] == llamacpp.DRAIN.format(removal=5, bound=300, port="1F90")
+    return ["/bin/sh", "-c", llamacpp.DRAIN.format(removal=0, bound=bound, port=f"{port:04X}")]
 
 
-def test_drain_ends_at_once_when_the_server_is_gone(shell: Callable[..., Any], tmp_path: Path) -> None:
-    assert shell(ENGINE.drain.pre_stop, "exit 7").returncode == 0
-    assert slept(tmp_path) == ["5"]
+def test_drain_waits_until_nobody_is_connected(caller: tuple[socket.socket, int]) -> None:
+    client, port = caller
+    with subprocess.Popen(drain(port)) as hook:
+        with pytest.raises(subprocess.TimeoutExpired):
+            hook.wait(2.5)  # more than two looks
+        client.close()
+        assert hook.wait(30) == 0
 
 
-def test_drain_is_bounded_and_a_slow_answer_is_no_end(shell: Callable[..., Any], tmp_path: Path) -> None:
+def test_drain_ends_at_once_when_nobody_is_connected(
+    shell: Callable[..., Any], caller: tuple[socket.socket, int], tmp_path: Path
+) -> None:
+    client, port = caller
+    client.close()
+    assert shell(drain(port), "exit 1").returncode == 0
+    assert slept(tmp_path) == ["0"]
+
+
+def test_drain_is_bounded(
+    shell: Callable[..., Any], caller: tuple[socket.socket, int], tmp_path: Path
+) -> None:
     fake_date = tmp_path / "date"
     fake_date.write_text(
         f"#!/bin/sh\nt=$(cat {tmp_path}/t 2>/dev/null || echo 0); echo $((t + 50)) > {tmp_path}/t; echo $t\n"
     )
     fake_date.chmod(0o755)
-    assert shell(ENGINE.drain.pre_stop, "echo x >> calls; exit 28").returncode == 0
-    assert len((tmp_path / "calls").read_text().split()) == 5
+    assert shell(drain(caller[1]), "exit 1").returncode == 0
+    assert slept(tmp_path) == ["0", *["1"] * 5]
     assert ENGINE.drain.grace_seconds > 5 + 300
 
 
