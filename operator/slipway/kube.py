@@ -208,7 +208,10 @@ class Kube:
                     raise _translate(response.status, data)
                 return data
         except TimeoutError as error:
-            raise UnavailableError(0, "Timeout", f"{method} {path}: no answer in {seconds:g} s") from error
+            text = f"no answer in {seconds:g} s"
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                text = f"no connection in {timeout.sock_connect:g} s"
+            raise UnavailableError(0, "Timeout", f"{method} {path}: {text}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise UnavailableError(0, "Connection", f"{method} {path}: {error!r}") from error
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from slipway import kube as client
 from slipway import resources
 from slipway.endpoint import Endpoint
 from slipway.errors import UnavailableError
@@ -105,3 +107,18 @@ async def test_a_token_that_cannot_be_renewed_counts_as_unavailable() -> None:
             await kube.get(resources.SERVICE, "n", "a")
         with pytest.raises(UnavailableError, match="check the mounted token"):
             await anext(aiter(kube.watch(resources.SERVICE, "n", {}, 60)))
+
+
+async def test_a_connection_that_does_not_come_is_said_with_its_own_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.3)
+    with ExitStack() as held, socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        for _ in range(4):  # they fill its queue: the next one is not taken
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        kube = Kube(Endpoint(f"http://127.0.0.1:{deaf.getsockname()[1]}", None, "", NoToken()))
+        with pytest.raises(UnavailableError, match=r"no connection in 0\.3 s"):
+            await kube.get(resources.SERVICE, "n", "a")
+        await kube.close()
