@@ -116,7 +116,7 @@ async def test_a_connection_that_does_not_come_is_said_with_its_own_bound(
     with ExitStack() as held, socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
         for _ in range(4):  # they fill its queue: the next one is not taken
             waiting = held.enter_context(socket.socket())
-            waiting.setblocking(False)
+            waiting.settimeout(0)
             waiting.connect_ex(deaf.getsockname())
         kube = Kube(Endpoint(f"http://127.0.0.1:{deaf.getsockname()[1]}", None, "", NoToken()))
         with pytest.raises(UnavailableError, match=r"no connection in 0\.3 s"):
