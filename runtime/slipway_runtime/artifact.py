@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from slipway_runtime import files
@@ -19,8 +18,10 @@ MODEL = "model.gguf"
 MAKERS = ("convert", "quantize")
 
 
-def make_model(job: Job, expected_bytes: int, make: Callable[[Path], None]) -> dict[str, Any]:
+def make_model(job: Job, expected_bytes: int, make: Callable[[Path], files.Hashing | None]) -> dict[str, Any]:
     """Let ``make`` write the model under a temporary name, and keep it only when it is whole.
+
+    ``make`` may have begun to hash it when its last byte was written.
 
     Returns:
         ``{"sizeBytes", "sha256"}``, plus ``"resumed": True`` when an earlier try had made it.
@@ -37,33 +38,14 @@ def make_model(job: Job, expected_bytes: int, make: Callable[[Path], None]) -> d
             files.check_space(job.store, expected_bytes)
         temporary = job.work / f".{MODEL}.tmp"
         try:
-            make(temporary)
-            record = {"sizeBytes": temporary.stat().st_size, "sha256": sync_and_hash(temporary)}
+            hashing = make(temporary) or files.Hashing(temporary)
+            files.sync(temporary)  # and hashed meanwhile: neither waits for the other
+            record = {"sizeBytes": temporary.stat().st_size, "sha256": hashing.result()}
             files.commit(temporary, job.work / MODEL)
         finally:
             temporary.unlink(missing_ok=True)
         files.write_json(_record_path(job, job.stage), record)
         return record
-
-
-def sync_and_hash(path: Path) -> str:
-    """Return the file's sha256, and flush it to the disk meanwhile: neither waits for the other."""
-    failed: list[OSError] = []
-
-    def flush() -> None:
-        try:
-            files.sync(path)
-        except OSError as error:
-            failed.append(error)
-
-    flusher = Thread(target=flush)
-    flusher.start()
-    try:
-        return files.sha256_of(path)
-    finally:
-        flusher.join()
-        for error in failed:
-            raise error
 
 
 def find_made(job: Job) -> dict[str, Any] | None:

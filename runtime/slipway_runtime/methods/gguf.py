@@ -21,7 +21,9 @@ OUTPUT_TYPES = {"BF16": "bf16"}
 """The converter's name of a 16-bit level; everything else starts from f16."""
 TENSOR = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 """llama-quantize's line for each tensor: ``[  12/ 272] blk.0.attn_k.weight - …``."""
-FLUSH_SECONDS = 0.2
+WRITTEN = re.compile(r"llama_model_quantize_impl: quant size")
+"""What llama-quantize says when its file is closed; it then frees its memory, which takes a while."""
+FLUSH_SECONDS = 0.5
 """How often what is written goes to the disk meanwhile: the last flush need not wait for the whole file."""
 OUR_FAULT = re.compile(r"(ModuleNotFoundError|ImportError|error while loading shared libraries)")
 MEMORY = re.compile(r"(MemoryError|std::bad_alloc|failed to allocate|Cannot allocate memory)")
@@ -38,7 +40,7 @@ def convert(job: Job) -> dict[str, Any]:
     output_type = OUTPUT_TYPES.get(job.level, "f16")
     total = job.expected_bytes or converted_bytes(folder)
 
-    def make(target: Path) -> None:
+    def make(target: Path) -> files.Hashing | None:
         command: list[str | Path] = [
             *converter(job.environment),
             folder,
@@ -50,6 +52,7 @@ def convert(job: Job) -> dict[str, Any]:
         with job.progress.sampling(lambda: _size(target), total):
             outcome = run_tool(command, environment=OFFLINE)
         require_success("ConversionFailed", "llama.cpp's converter", outcome, target, job)
+        return None
 
     return make_model(job, total, make)
 
@@ -62,12 +65,15 @@ def quantize(job: Job) -> dict[str, Any]:
     """
     source = files.require_file(job.parent_published / MODEL, "publish of the f16 artifact")
 
-    def make(target: Path) -> None:
+    def make(target: Path) -> files.Hashing | None:
         flushed = job.progress.clock()
+        hashing: files.Hashing | None = None
 
         def on_line(line: str) -> None:
-            nonlocal flushed
-            if match := TENSOR.match(line):
+            nonlocal flushed, hashing
+            if WRITTEN.match(line) and target.exists():
+                hashing = files.Hashing(target)
+            elif match := TENSOR.match(line):
                 job.progress.report(int(match[1]) - 1, int(match[2]))
                 if job.progress.clock() - flushed > FLUSH_SECONDS and target.exists():
                     files.sync(target)
@@ -77,6 +83,7 @@ def quantize(job: Job) -> dict[str, Any]:
         outcome = run_tool([find_program("llama-quantize"), source, target, job.level, str(threads)], on_line)
         require_success("QuantizationFailed", "llama-quantize", outcome, target, job)
         job.progress.report(1, 1)
+        return hashing
 
     return make_model(job, job.expected_bytes, make)
 

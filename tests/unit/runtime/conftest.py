@@ -75,6 +75,7 @@ if behaviour == "wait":
 for number in range(1, 5):
     print(f"[{{number:4d}}/   4]  blk.weight - [64, 128, 1, 1]", flush=True)
 Path(target).write_bytes(level.encode() * 100)
+print("llama_model_quantize_impl: quant size  =     0.00 MiB (4.81 BPW)", flush=True)
 """
 
 

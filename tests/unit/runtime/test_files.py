@@ -102,3 +102,13 @@ def test_clear_temporary_leaves_the_rest(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     files.clear_temporary(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["convert.json", "model.gguf"]
+
+
+def test_a_digest_begun_too_early_is_computed_anew(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(b"all of it")
+    assert files.Hashing(path).result() == files.sha256_of(path)
+    early = files.Hashing(path)
+    early._thread.join()
+    path.write_bytes(b"and more than that")
+    assert early.result() == files.sha256_of(path)
