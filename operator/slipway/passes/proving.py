@@ -26,7 +26,7 @@ from slipway.passes.serving import HOMELESS
 from slipway.plan import stages
 from slipway.plan.stages import Do, State, Step, Try
 from slipway.plan.symptoms import Symptoms
-from slipway.status import timestamp
+from slipway.status import parse_time, timestamp
 
 REVISION_LABEL: Final = "slipway.dev/revision"
 TRIES: Final = 3
@@ -115,6 +115,9 @@ def _measure(scene: Scene, chosen: Chosen, subject: _Subject, draft: Draft) -> N
     if step.do is Do.DONE:
         draft.fields["benchmark"] = _figures(step.result, subject.key(failed=False), draft)
         return
+    if step.do is Do.START and _leaving(scene):
+        _working(replace(step, verdict=None), draft)
+        return
     if why := _given_up(step):
         draft.fields["benchmark"] = _figures({"tool": why[:256]}, subject.key(failed=True), draft)
         dropped = {one.name for one in found if one.state is State.RUNNING}
@@ -124,6 +127,15 @@ def _measure(scene: Scene, chosen: Chosen, subject: _Subject, draft: Draft) -> N
     if step.do is Do.START:
         draft.create.append(tries.stamped_job(_job(scene, chosen, step.attempt), step, subject.stamp))
     draft.delete += [one.job for one in mine if one.job["metadata"]["name"] in dropped]
+
+
+def _leaving(scene: Scene) -> bool:
+    """Whether pods of before still answer their last callers: beside them the new ones' figures are too low.
+
+    A pod's deletionTimestamp is when its grace ends: what stays longer is stuck, and not waited for.
+    """
+    ends = (pod["metadata"].get("deletionTimestamp") for pod in scene.seen.engine_pods)
+    return any(end and parse_time(end) > scene.now for end in ends)
 
 
 def _said(draft: Draft) -> list[dict[str, Any]]:

@@ -91,3 +91,28 @@ def test_what_a_rollout_waited_for_is_not_what_the_benchmark_waits_for() -> None
     status = {**seen.model["status"], "conditions": conditions}
     outcome = model.decide(replace(seen, model={**seen.model, "status": status}), SETTINGS, NOW)
     assert condition(outcome, "Progressing")[1] == "Benchmarking"
+
+
+def test_it_waits_for_pods_that_drain_but_not_for_one_that_is_stuck() -> None:
+    seen = served()
+    status = {key: value for key, value in seen.model["status"].items() if key != "benchmark"}
+    leaving = {
+        "metadata": {
+            "name": "old",
+            "uid": "old",
+            "deletionTimestamp": timestamp(NOW + timedelta(seconds=60)),
+        },
+        "spec": {"containers": [{"name": "engine", "image": "i"}]},
+        "status": {"phase": "Running"},
+    }
+    rolled = replace(
+        seen,
+        model={**seen.model, "status": status},
+        jobs=(),
+        engine_pods=(*seen.engine_pods, leaving),
+    )
+    early = model.decide(rolled, SETTINGS, NOW)
+    assert created(early) == []
+    assert condition(early, "Progressing")[1] == "Benchmarking"
+    assert condition(early, "Ready")[0] == "True"
+    assert created(model.decide(rolled, SETTINGS, NOW + timedelta(seconds=61))) == ["Job"]
