@@ -71,6 +71,9 @@ class Demo:
 def demo(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The demo as a user runs it, from nothing: what an earlier one left is removed before."""
     home = Cluster("slipway-demo")
+    # The pods first: with pods left, a namespace is looked at again after half of their grace, minutes later.
+    home.kubectl("delete", "mdl", "--all")
+    home.kubectl("wait", "pods", "--all", "--for=delete", "--timeout=120s", check=False)
     remove = ["delete", "namespace", home.namespace, "--ignore-not-found", "--timeout=120s"]
     home.kubectl(*remove, namespaced=False)
     log = tmp_path_factory.mktemp("demo") / "said.log"
