@@ -18,6 +18,10 @@ class Images:
 
     runtime: str = "docker.io/slipway/runtime:0.1.0"
     llamacpp: str = "docker.io/slipway/llamacpp:0.1.0"
+    engines: tuple[tuple[str, str], ...] = ()
+    """``ENGINE/ACCELERATOR`` to an image in place of the engine's own default, ``vllm/nvidia``."""
+    pinned: str = ""
+    """Image of the engine that a revision fixed; empty while nothing is pinned."""
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
 
@@ -28,6 +32,32 @@ class Scraper:
 
     namespace: str = ""
     pod_labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class NodePool:
+    """Nodes that an autoscaler may add, or whose price is known, as the chart's values describe them.
+
+    Attributes:
+        labels: of its nodes; nodes that have them all are of this pool.
+        taints: ``key=value:effect``.
+        cpu: allocatable cores; memory: a quantity.
+        gpus: resource to count; product and memory of one (a quantity) as its label would say.
+        price: currency an hour for a node; None when it does not matter.
+        most: nodes that it may have; 0 adds none, and only prices those that are there.
+    """
+
+    name: str
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[str, ...] = ()
+    architecture: str = "amd64"
+    cpu: float = 0
+    memory: str = "0"
+    gpus: tuple[tuple[str, int], ...] = ()
+    gpu_product: str = ""
+    gpu_memory: str = "0"
+    price: float | None = None
+    most: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +77,8 @@ class Settings:
         network_policy: whether each model gets a default-deny NetworkPolicy.
         hub_ports: ports of the pods behind a hub or proxy that is named by the address of its Service.
         scrapers: who reaches every engine's port beside the callers that its model names.
+        node_pools: nodes that don't exist yet, and prices.
+        methods: optimisation methods that Jobs of this version make artifacts of.
         fs_group: group that owns volumes, and a sign that pods name their user; None leaves both to the
             cluster (OpenShift gives them).
     """
@@ -64,6 +96,8 @@ class Settings:
     network_policy: bool = True
     hub_ports: tuple[int, ...] = ()
     scrapers: tuple[Scraper, ...] = ()
+    node_pools: tuple[NodePool, ...] = ()
+    methods: tuple[str, ...] = ("gguf",)
     fs_group: int | None = DEFAULT_FS_GROUP
 
 
@@ -80,6 +114,7 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
     images = Images(
         runtime=env.get("SLIPWAY_IMAGE_RUNTIME", default.images.runtime),
         llamacpp=env.get("SLIPWAY_IMAGE_LLAMACPP", default.images.llamacpp),
+        engines=tuple(sorted(json.loads(env.get("SLIPWAY_ENGINE_IMAGES", "{}")).items())),
         pull_policy=env.get("SLIPWAY_IMAGE_PULL_POLICY", default.images.pull_policy),
         pull_secrets=tuple(json.loads(env.get("SLIPWAY_IMAGE_PULL_SECRETS", "[]"))),
     )
@@ -97,7 +132,28 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
         network_policy=env.get("SLIPWAY_NETWORK_POLICY", "true") == "true",
         hub_ports=tuple(json.loads(env.get("SLIPWAY_HUB_PORTS", "[]"))),
         scrapers=tuple(_scraper(one) for one in json.loads(env.get("SLIPWAY_SCRAPERS", "[]"))),
+        node_pools=tuple(_pool(one) for one in json.loads(env.get("SLIPWAY_NODE_POOLS", "[]"))),
         fs_group=int(group) if (group := env.get("SLIPWAY_FS_GROUP", str(DEFAULT_FS_GROUP))) else None,
+    )
+
+
+def _pool(given: Mapping[str, Any]) -> NodePool:
+    price = given.get("pricePerHour")
+    return NodePool(
+        name=str(given["name"]),
+        labels=tuple(sorted((given.get("labels") or {}).items())),
+        taints=tuple(
+            f"{one['key']}={one.get('value', '')}:{one.get('effect', 'NoSchedule')}"
+            for one in given.get("taints") or ()
+        ),
+        architecture=given.get("architecture", "amd64"),
+        cpu=float(given.get("cpu", 0)),
+        memory=str(given.get("memory", "0")),
+        gpus=tuple(sorted((given.get("gpus") or {}).items())),
+        gpu_product=given.get("gpuProduct", ""),
+        gpu_memory=str(given.get("gpuMemory", "0")),
+        price=None if price is None else float(price),
+        most=int(given.get("maxNodes", 0)),
     )
 
 

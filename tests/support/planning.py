@@ -65,7 +65,7 @@ NODES = {
     "nano": node("nano", 1, "900Mi", "arm64"),
     "down": node("down", 64, "500Gi", ready=False),
     "tainted": node("tainted", 64, "500Gi", taints=("dedicated=models:NoSchedule",)),
-    "gpu": node("gpu", 64, "500Gi", gpus=(Gpu("nvidia.com/gpu", 8, "NVIDIA-H100-80GB-HBM3", 80 * 1024**3),)),
+    "gpu": node("gpu", 64, "500Gi", gpus=(Gpu("acme.com/gpu", 8),)),
     "riscv": node("riscv", 8, "60Gi", "riscv64"),
     "labelled": node("labelled", 8, "60Gi", labels={"pool": "models"}),
 }

@@ -43,3 +43,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{ $env | toJson }}
 {{- end }}
+
+{{/* Engine images as ENGINE/ACCELERATOR to a reference, in JSON. */}}
+{{- define "slipway.engineImages" -}}
+{{- $flat := dict -}}
+{{- range $engine, $byAccelerator := .Values.engineImages -}}
+{{- range $accelerator, $image := $byAccelerator -}}
+{{- $_ := set $flat (printf "%s/%s" $engine $accelerator) $image -}}
+{{- end -}}
+{{- end -}}
+{{- $flat | toJson -}}
+{{- end -}}

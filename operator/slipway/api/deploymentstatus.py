@@ -48,6 +48,19 @@ class RejectedOption(Model):
     """Why it is not."""
 
 
+class AcceleratorStatus(Model):
+    """What each pod requests beside CPU and memory."""
+
+    vendor: Bounded
+    """nvidia, amd, intel, gaudi or ascend."""
+    resource: Bounded
+    """Extended resource, such as nvidia.com/gpu."""
+    count: int
+    """How many each pod gets."""
+    product: Bounded | None = None
+    """The device, as its nodes are labelled."""
+
+
 class PlanStatus(Model):
     """What the planner decided, and why."""
 
@@ -63,6 +76,18 @@ class PlanStatus(Model):
     """Requests that one replica generates at once."""
     threads: int
     """Threads of the engine, its CPU limit in whole cores."""
+    tensor_parallel: int | None = None
+    """Devices that share each layer; absent on CPU."""
+    pipeline_parallel: int | None = None
+    """Groups of layers, when there are several."""
+    data_parallel: int | None = None
+    """Copies of the model inside a replica, when there are several."""
+    pods: int | None = None
+    """Pods of one replica, when it takes several nodes."""
+    gpu_layers: int | None = None
+    """Layers on the device, when the rest stays on the CPU."""
+    accelerator: AcceleratorStatus | None = None
+    """Devices of each pod; absent on CPU."""
     node_selector: Annotated[dict[str, Bounded], Field(max_length=32)] | None = None
     """Labels of the nodes that the plan is for."""
     memory: MemoryStatus

@@ -13,6 +13,7 @@ from slipway.api.base import (
     LabelValue,
     Model,
     ObjectName,
+    Percent,
     Quantity,
     Rule,
     keys_rule,
@@ -147,6 +148,23 @@ class Generation(Model):
     )
 
 
+ParserName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_.-]+$")]
+
+
+class Speculative(Model):
+    """Tokens guessed cheaply and checked by the model: the answer stays the same, it comes faster.
+
+    Worth it at low concurrency; the acceptance rate is watched by the checklist.
+    """
+
+    method: Literal["ngram"] | None = None
+    """ngram (the default): guesses repeat what the text so far has after the same words: code, extraction."""
+    tokens: Annotated[int, Field(ge=1, le=32)] | None = None
+    """Tokens guessed at once; default 5."""
+    window: Annotated[int, Field(ge=1, le=16)] | None = None
+    """Longest run of words that is looked for; default 4."""
+
+
 class Engine(Model):
     """Which server runs the model, and with what. Empty means: as planned."""
 
@@ -161,7 +179,37 @@ class Engine(Model):
     context_length: Annotated[int, Field(ge=128, le=10_000_000)] | None = None
     """Tokens of context for each request; default 4096, or the model's own limit where that is smaller."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Requests that one replica generates at once; default 4 on CPU. The KV cache grows with it."""
+    """Requests that one replica generates at once, each with its whole context; default 4 on CPU, on GPUs as
+    many as fit, up to 64. The KV cache grows with it."""
+    tensor_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Devices that share each layer; it divides the model's heads. Default: as few as hold the model."""
+    pipeline_parallel: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Groups of layers, one after the other, each on tensorParallel devices. Default: 1, or one for each node
+    when one node is too small."""
+    data_parallel: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Copies of the model inside one replica that share its queue; default 1."""
+    gpu_memory_share: Percent | None = None
+    """Share of a device's memory that the engine may take for weights and KV cache; default 90%."""
+    kv_cache_dtype: Literal["auto", "fp8", "int8", "int4", "q8_0", "q4_0"] | None = None
+    """Type of the KV cache: auto (the default) is 16 bits. fp8 for vllm, sglang and tensorrt-llm, int8 and
+    int4 for lmdeploy, q8_0 and q4_0 for llama.cpp and ollama."""
+    prefix_caching: bool | None = None
+    """Whether the KV cache of a prompt's beginning is kept for the next request that begins so; default: the
+    engine's own, which is yes in all that have it."""
+    chunked_prefill: bool | None = None
+    """Whether long prompts are worked off in parts beside running requests; default: the engine's own."""
+    load_format: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9_]+$")] | None = None
+    """How vllm or sglang reads the weights: runai_streamer, fastsafetensors, tensorizer and others that the
+    image has; default auto."""
+    structured_output: ParserName | None = None
+    """Backend that holds answers to a grammar or JSON schema, such as xgrammar or guidance; default: the
+    engine's own."""
+    tool_parser: ParserName | None = None
+    """Parser of tool calls by the model's family, such as hermes or llama3_json; absent: no automatic tool
+    calls where an engine needs one."""
+    reasoning_parser: ParserName | None = None
+    """Parser of the model's reasoning, such as deepseek_r1 or qwen3; absent: it stays in the answer."""
+    speculative: Speculative | None = None
     args: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=64)] | None = None
     """More arguments of the engine: name without dashes to value, empty for a flag. Those that Slipway sets
     itself are refused, with the field to use in their place."""

@@ -20,6 +20,7 @@ from slipway.api.base import (
     positive_rule,
 )
 from slipway.api.deploymentstatus import (
+    AcceleratorStatus,
     ArtifactSummary,
     BenchmarkStatus,
     ChecklistStatus,
@@ -32,9 +33,17 @@ from slipway.api.deploymentstatus import (
     RejectedOption,
     SourceStatus,
 )
-from slipway.api.enginespec import Engine, Generation, PodOverrides, Resources, Toleration
+from slipway.api.enginespec import (
+    Engine,
+    Generation,
+    PodOverrides,
+    Resources,
+    Speculative,
+    Toleration,
+)
 
 __all__ = [
+    "AcceleratorStatus",
     "Access",
     "ArtifactSummary",
     "Autoscaling",
@@ -58,6 +67,7 @@ __all__ = [
     "RejectedOption",
     "Resources",
     "SourceStatus",
+    "Speculative",
     "Store",
     "Toleration",
 ]
@@ -100,10 +110,13 @@ class Optimize(Model):
     """
 
     goal: Literal["throughput", "latency", "cost", "quality"] | None = None
-    """What the planner aims for: quality takes the highest level that fits the nodes; throughput (the
-    default), latency and cost take Q4_K_M, or less where that does not fit."""
-    method: Literal["auto", "none", "gguf"] | None = None
-    """How: auto (the default) lets the planner choose, gguf quantises for llama.cpp, none serves f16."""
+    """What the planner aims for. On CPU quality takes the highest level that fits the nodes, the others take
+    Q4_K_M, or less where that does not fit. On GPUs: absent, FP8 where the device computes in it, else 16
+    bits where they fit, else fewer; throughput prefers fewer bits to 16; latency the fewest bytes for each
+    token; cost the cheapest token at full load; quality the smallest loss."""
+    method: Literal["auto", "none", "gguf", "fp8", "bnb"] | None = None
+    """How: auto (the default) lets the planner choose; gguf quantises for llama.cpp; none serves 16 bits; fp8
+    and bnb (NF4) are done by the engine while it loads the 16-bit weights."""
     level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
     """How far: auto (the default), or a level of llama.cpp such as Q8_0, Q5_K_M, Q4_K_M, IQ4_XS."""
     max_quality_loss: Percent | None = None

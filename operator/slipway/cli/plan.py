@@ -84,8 +84,9 @@ def outcome(
     one: Given | Refused, facts: ModelFacts, nodes: list[NodeFacts], settings: Settings
 ) -> PlanStatus | tuple[str, ...]:
     """The plan of one ModelDeployment, or why it has none."""
+    from slipway.engines import decide
     from slipway.errors import InvalidSpecError
-    from slipway.plan.decide import decide, plan_status
+    from slipway.plan.summary import plan_status
 
     if isinstance(one, Refused):
         return one.mistakes

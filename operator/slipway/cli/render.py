@@ -92,7 +92,7 @@ def _objects(
     given: Given, facts: ModelFacts | None, nodes: list[NodeFacts], settings: Settings, commit: str | None
 ) -> list[dict[str, Any]]:
     """Every object of one ModelDeployment; without facts only what comes before the plan."""
-    from slipway.plan.decide import decide
+    from slipway.engines import decide
 
     first = _first(given, settings)
     if facts is None:

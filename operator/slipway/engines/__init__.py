@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from slipway.api import reasons
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.validate import Problem, problem, suggest
 from slipway.engines.base import Drain, EngineDef, Launch, Metrics
+from slipway.plan.capabilities import lacking
+from slipway.plan.decide import decide as decide_among
+from slipway.plan.decision import Plan
+from slipway.plan.facts import CPU, EngineFacts, ModelFacts, NodeFacts
+from slipway.settings import Settings
 
-__all__ = ["ENGINES", "Drain", "EngineDef", "Launch", "Metrics", "Problem", "problems"]
+__all__ = [
+    "ENGINES",
+    "Drain",
+    "EngineDef",
+    "Launch",
+    "Metrics",
+    "Problem",
+    "decide",
+    "engine_facts",
+    "image_of",
+    "problems",
+]
 
 
 def _discover() -> Mapping[str, EngineDef]:
@@ -29,6 +46,43 @@ ENGINES: Mapping[str, EngineDef] = _discover()
 """Engine name to engine."""
 
 
+def engine_facts(settings: Settings) -> tuple[EngineFacts, ...]:
+    """What the planner may choose from, by rank.
+
+    An engine that is for some goals alone comes with terms of its own, so that it is chosen only where the
+    installation names an image for it.
+    """
+    named = {key.partition("/")[0] for key, _ in settings.images.engines}
+    found = (one.facts for one in ENGINES.values())
+    willing = (
+        replace(one, goals=frozenset())
+        if one.goals and "" not in one.goals and one.name not in named
+        else one
+        for one in found
+    )
+    return tuple(sorted(willing, key=lambda one: (one.rank, one.name)))
+
+
+def decide(
+    spec: ModelDeploymentSpec, facts: ModelFacts, nodes: Sequence[NodeFacts], settings: Settings
+) -> Plan:
+    """``plan.decide.decide`` among the engines of this installation; its errors."""
+    return decide_among(spec, facts, nodes, settings, engine_facts(settings))
+
+
+def image_of(settings: Settings, spec: ModelDeploymentSpec, plan: Plan) -> str:
+    """Image of the plan's engine: the user's, else the pinned one, the installation's, the engine's own."""
+    accelerator = plan.accelerator.vendor if plan.accelerator else CPU
+    own = ENGINES[plan.engine].images.get(accelerator, "")
+    return (
+        (spec.engine.image if spec.engine else None)
+        or settings.images.pinned
+        or dict(settings.images.engines).get(f"{plan.engine}/{accelerator}")
+        or own
+        or settings.images.llamacpp
+    )
+
+
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     """Mistakes that only the engines know: an unknown name, an argument that we set, an unknown argument.
 
@@ -42,7 +96,9 @@ def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     if name != "auto" and name not in ENGINES:
         text = f"{name!r} is no engine; {suggest(name, ['auto', *ENGINES])}"
         return [problem(("spec", "engine", "name"), text, reasons.UNKNOWN_ENGINE)]
-    chosen = list(ENGINES.values()) if name == "auto" else [ENGINES[name]]
-    # With ``auto`` a spec is wrong only when every engine that may be chosen refuses it.
-    refusals = [engine.problems(spec) for engine in chosen]
-    return min(refusals, key=len, default=[])
+    chosen = [one for one in ENGINES.values() if one.facts.goals] if name == "auto" else [ENGINES[name]]
+    # With ``auto`` an argument is wrong when any engine that may be chosen sets it itself; a wish is wrong
+    # only when none of them can grant it.
+    found = {found.message: found for engine in chosen for found in engine.problems(spec)}
+    lacks = [[problem(("spec", "engine"), text) for text in lacking(spec, one.facts)] for one in chosen]
+    return [*found.values(), *min(lacks, key=len, default=[])]

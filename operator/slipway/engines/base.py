@@ -9,7 +9,7 @@ from typing import Any
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.plan.decision import Plan
-from slipway.settings import Settings
+from slipway.plan.facts import EngineFacts
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Metrics:
         waiting: gauge of the requests that wait for a slot.
         prompt_tokens: counter of prompt tokens.
         generated_tokens: counter of generated tokens.
+        ttft: histogram of the time to the first token, seconds; empty when the engine has none.
+        kv_use: gauge of the KV cache in use, 0 to 1; empty when the engine has none.
+        path: where they are served.
     """
 
     prefix: str
@@ -29,6 +32,9 @@ class Metrics:
     waiting: str
     prompt_tokens: str
     generated_tokens: str
+    ttft: str = ""
+    kv_use: str = ""
+    path: str = "/metrics"
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ class Launch:
     plan: Plan
     model_name: str
     model_path: str
+
+    @property
+    def embeds(self) -> bool:
+        """The model turns text into vectors."""
+        return self.plan.embeds
 
 
 @dataclass(frozen=True)
@@ -64,15 +75,13 @@ class EngineDef:
     """One engine; the whole of it is one file of this package.
 
     Attributes:
-        name: value of ``spec.engine.name``.
-        formats: artifact formats that it loads.
-        architectures: node architectures that its default image runs on.
-        port: TCP port of the OpenAI routes, ``/health`` and ``/metrics``.
+        facts: what the planner knows of it: name, methods by accelerator, capabilities.
+        images: accelerator to the default image; empty where the installation's settings name it.
+        port: TCP port of the OpenAI routes, the health route and the metrics.
         metrics: names of its metrics.
         reserved_args: argument name (without dashes, aliases included) that Slipway sets itself, to what to
             use in its place.
-        image: settings and spec to the image reference.
-        command: the container's command.
+        command: the container's command; empty for the image's own.
         args: the container's arguments, from plan and spec.
         env: the container's environment, name to value.
         startup_probe: exec probe that needs one generated token; budget computed from the weights.
@@ -80,20 +89,25 @@ class EngineDef:
         liveness_probe: probe dict of Kubernetes.
         drain: preStop hook and grace period.
         problems: mistakes in the spec that only this engine knows.
+        scratch: size of /tmp, where it keeps caches.
     """
 
-    name: str
-    formats: frozenset[str]
-    architectures: frozenset[str]
+    facts: EngineFacts
+    images: Mapping[str, str]
     port: int
     metrics: Metrics
     reserved_args: Mapping[str, str]
-    image: Callable[[Settings, ModelDeploymentSpec], str]
     command: Callable[[Launch], list[str]]
     args: Callable[[Launch], list[str]]
     env: Callable[[Launch], dict[str, str]]
-    startup_probe: Callable[[Plan], dict[str, Any]]
+    startup_probe: Callable[[Launch], dict[str, Any]]
     readiness_probe: Callable[[Plan], dict[str, Any]]
     liveness_probe: Callable[[Plan], dict[str, Any]]
     drain: Drain
     problems: Callable[[ModelDeploymentSpec], list[Problem]]
+    scratch: str = "256Mi"
+
+    @property
+    def name(self) -> str:
+        """Value of ``spec.engine.name``."""
+        return self.facts.name

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from slipway.api import reasons
 from slipway.api.modeldeployment import Generation, ModelDeploymentSpec
-from slipway.api.validate import Problem, problem
+from slipway.api.validate import Problem
+from slipway.engines.arguments import argument_problems, user_args
 from slipway.engines.base import Drain, EngineDef, Launch, Metrics
 from slipway.plan.decision import Plan
-from slipway.settings import Settings
+from slipway.plan.facts import EngineFacts, Loads
 
 PORT = 8080
+ALL_LAYERS = 999
+"""More layers than any model has: all of them go to the device."""
 SERVER = "/usr/bin/llama-server"
 MODEL_FILE = "model.gguf"
 TEMPLATE_FILE = "chat_template.jinja"
@@ -93,6 +95,8 @@ RESERVED: Mapping[str, str] = {
     "top-p": "spec.engine.generation.topP",
     "top-k": "spec.engine.generation.topK",
     **dict.fromkeys(("n", "predict", "n-predict"), "spec.engine.generation.maxTokens"),
+    **dict.fromkeys(("ngl", "gpu-layers", "n-gpu-layers"), "spec.engine.gpuMemoryShare"),
+    **dict.fromkeys(("ctk", "cache-type-k", "ctv", "cache-type-v"), "spec.engine.kvCacheDtype"),
     **dict.fromkeys(("host", "port", "api-prefix", "reuse-port"), ""),
     **dict.fromkeys(("metrics", "ui", "webui", "no-ui", "no-webui", "jinja", "no-jinja"), ""),
     **dict.fromkeys(("api-key", "api-key-file", "ssl-key-file", "ssl-cert-file"), "spec.access.allowFrom"),
@@ -103,11 +107,6 @@ TEMPLATE_RESERVED = dict.fromkeys(
     ("chat-template", "chat-template-file"), "spec.engine.generation.systemPrompt, or the template, not both"
 )
 """Set by Slipway when there is a system prompt."""
-
-
-def image(settings: Settings, spec: ModelDeploymentSpec) -> str:
-    """The user's image, else the installation's."""
-    return (spec.engine.image if spec.engine else None) or settings.images.llamacpp
 
 
 def command(launch: Launch) -> list[str]:
@@ -132,6 +131,7 @@ def args(launch: Launch) -> list[str]:
         "--threads-batch": str(plan.threads),
         # The prompt cache in host memory (8 GiB by default) is not part of the planned memory.
         "--cache-ram": "0",
+        **_device_args(launch),
         "--temp": generation.temperature,
         "--top-p": generation.top_p,
         "--top-k": _text(generation.top_k),
@@ -140,7 +140,15 @@ def args(launch: Launch) -> list[str]:
     }
     flags = ["--no-kv-unified", "--metrics", "--jinja", "--no-webui", "--offline"]
     valued = [part for name, value in given.items() if value is not None for part in (name, value)]
-    return [*valued, *flags, *_user_args(launch.spec)]
+    return [*valued, *flags, *user_args(launch.spec)]
+
+
+def _device_args(launch: Launch) -> dict[str, str | None]:
+    """Layers on the device, and the type of the KV cache."""
+    plan, wished = launch.plan, launch.spec.engine.kv_cache_dtype if launch.spec.engine else None
+    layers = None if plan.accelerator is None else str(plan.gpu_layers or ALL_LAYERS)
+    dtype = None if wished in (None, "auto") else wished
+    return {"--n-gpu-layers": layers, "--cache-type-k": dtype, "--cache-type-v": dtype}
 
 
 def env(launch: Launch) -> dict[str, str]:
@@ -164,9 +172,9 @@ def chat_prefix(system_prompt: str) -> str:
     )
 
 
-def startup_probe(plan: Plan) -> dict[str, Any]:
+def startup_probe(launch: Launch) -> dict[str, Any]:
     """One generated token inside the pod; the budget grows with the weights."""
-    weights = plan.memory.weights
+    weights = launch.plan.memory.weights
     budget = STARTUP_BASE_SECONDS + weights / STARTUP_BYTES_PER_SECOND
     seconds = TOKEN_BASE_SECONDS + math.ceil(weights / TOKEN_BYTES_PER_SECOND)
     probe = GENERATION_PROBE.format(seconds=seconds, port=PORT)
@@ -196,33 +204,7 @@ def liveness_probe(_plan: Plan) -> dict[str, Any]:
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     """Arguments that Slipway sets itself, or that are not written as names."""
     prompt = _generation(spec).system_prompt
-    return list(
-        _argument_problems((spec.engine.args if spec.engine else None) or {}, has_prompt=bool(prompt))
-    )
-
-
-def _argument_problems(given: Mapping[str, str], *, has_prompt: bool) -> Iterator[Problem]:
-    reserved = {**RESERVED, **(TEMPLATE_RESERVED if has_prompt else {})}
-    for name in given:
-        location = ("spec", "engine", "args", name)
-        bare = name.lstrip("-").replace("_", "-")
-        if (
-            not bare
-            or name.startswith("-")
-            or any(character.isspace() or character == "=" for character in name)
-        ):
-            yield problem(location, f"write the name of the argument alone, without dashes: {bare or 'name'}")
-        elif bare in reserved:
-            use = f"; use {reserved[bare]}" if reserved[bare] else ""
-            yield problem(location, f"Slipway sets this argument itself{use}", reasons.RESERVED_ARGUMENT)
-
-
-def _user_args(spec: ModelDeploymentSpec) -> Iterator[str]:
-    """``name: value`` as ``--name value``; one letter gets one dash, an empty value makes a flag."""
-    for name, value in sorted(((spec.engine.args if spec.engine else None) or {}).items()):
-        yield f"-{name}" if len(name) == 1 else f"--{name}"
-        if value:
-            yield value
+    return argument_problems(spec, {**RESERVED, **(TEMPLATE_RESERVED if prompt else {})})
 
 
 def _generation(spec: ModelDeploymentSpec) -> Generation:
@@ -237,14 +219,40 @@ def _text(value: int | None) -> str | None:
     return None if value is None else str(value)
 
 
+BOTH = frozenset({"amd64", "arm64"})
+GGUF = (Loads("gguf"),)
 ENGINE = EngineDef(
-    name="llamacpp",
-    formats=frozenset({"gguf"}),
-    architectures=frozenset({"amd64", "arm64"}),
+    facts=EngineFacts(
+        name="llamacpp",
+        loads={"cpu": GGUF, "nvidia": GGUF, "amd": GGUF, "intel": GGUF},
+        architectures={
+            "cpu": BOTH,
+            "nvidia": frozenset({"amd64"}),
+            "amd": frozenset({"amd64"}),
+            "intel": frozenset({"amd64"}),
+        },
+        capabilities=frozenset(
+            {
+                "system-prompt",
+                "sampling-defaults",
+                "memory-share",
+                "kv-cache-q8_0",
+                "kv-cache-q4_0",
+                "pipeline-parallel",
+            }
+        ),
+        goals=frozenset({"", "throughput", "latency", "cost", "quality"}),
+        rank=2,
+    ),
+    images={
+        "cpu": "",
+        "nvidia": "ghcr.io/ggml-org/llama.cpp:server-cuda",
+        "amd": "ghcr.io/ggml-org/llama.cpp:server-rocm",
+        "intel": "ghcr.io/ggml-org/llama.cpp:server-intel",
+    },
     port=PORT,
     metrics=METRICS,
     reserved_args=RESERVED,
-    image=image,
     command=command,
     args=args,
     env=env,

@@ -43,12 +43,16 @@ class ArtifactPlan:
 
 
 def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
-    """Source, f16 and the level, parents first; a level of 16 bits comes right after the source."""
+    """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
+
+    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
+    """
     uri = spec.model.source
     steps: list[tuple[str, str | None, int]] = [("source", None, plan.sizes.source)]
-    if plan.level not in CONVERTED:
-        steps.append(("gguf", "F16", plan.sizes.f16))
-    steps.append(("gguf", plan.level, plan.sizes.level))
+    if plan.form == "gguf":
+        if plan.level not in CONVERTED:
+            steps.append(("gguf", "F16", plan.sizes.f16))
+        steps.append(("gguf", plan.level, plan.sizes.level))
     chain: list[ArtifactPlan] = []
     recipe: list[list[str | None]] = []
     for method, level, expected_bytes in steps:

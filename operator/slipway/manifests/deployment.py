@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec, PodOverrides
-from slipway.engines import ENGINES, EngineDef, Launch
+from slipway.engines import ENGINES, EngineDef, Launch, image_of
 from slipway.manifests import names, pod
 from slipway.manifests.owner import Owner, PublishedArtifact, child
 from slipway.manifests.placement import placement
@@ -19,7 +19,6 @@ from slipway_runtime.contract import PUBLISHED
 MODEL_PATH = "/models"
 CONTAINER = "engine"
 HTTP = "http"
-SCRATCH_LIMIT = "256Mi"
 PROGRESS_MARGIN_SECONDS = 300
 """On top of the startup budget: image pull and scheduling."""
 DEFAULT_PROGRESS_SECONDS = 600
@@ -40,7 +39,7 @@ def build_deployment(
 ) -> dict[str, Any]:
     """The Deployment, named as its owner; without ``replicas`` while autoscaling is set."""
     engine = ENGINES[plan.engine]
-    startup = engine.startup_probe(plan)
+    startup = engine.startup_probe(Launch(spec, plan, owner.name, MODEL_PATH))
     budget = startup["periodSeconds"] * startup["failureThreshold"] + PROGRESS_MARGIN_SECONDS
     own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name, artifact=artifact.name)
     body: dict[str, Any] = {
@@ -83,7 +82,7 @@ def _template(
     annotations = {
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(engine.port),
-        "prometheus.io/path": "/metrics",
+        "prometheus.io/path": engine.metrics.path,
         **(overrides.annotations or {}),
         # Another artifact is another pod, though its name may be the same.
         names.ARTIFACT_DIGEST: artifact.digest,
@@ -96,7 +95,7 @@ def _template(
         "containers": [_container(engine, owner.name, spec, plan, settings)],
         "volumes": [
             pod.claim_volume("model", artifact.claim, read_only=True),
-            pod.scratch("tmp", SCRATCH_LIMIT),
+            pod.scratch("tmp", engine.scratch),
             pod.scratch("shm", bytes_text(plan.resources.shared_memory), "Memory"),
         ],
     }
@@ -135,14 +134,14 @@ def _container(
     launch = Launch(spec, plan, model_name=name, model_path=MODEL_PATH)
     return {
         "name": CONTAINER,
-        "image": engine.image(settings, spec),
+        "image": image_of(settings, spec, plan),
         "imagePullPolicy": settings.images.pull_policy,
         "command": pod.literal(engine.command(launch)),
         "args": pod.literal(engine.args(launch)),
         "env": pod.env_list(engine.env(launch)),
         "ports": [{"name": HTTP, "containerPort": engine.port, "protocol": "TCP"}],
         "resources": _resources(spec, plan),
-        "startupProbe": engine.startup_probe(plan),
+        "startupProbe": engine.startup_probe(launch),
         "readinessProbe": engine.readiness_probe(plan),
         "livenessProbe": engine.liveness_probe(plan),
         "lifecycle": {"preStop": {"exec": {"command": list(engine.drain.pre_stop)}}},
@@ -163,7 +162,9 @@ def _resources(spec: ModelDeploymentSpec, plan: Plan) -> dict[str, Any]:
     fixed = given is not None and round(quantity(given.cpu or 0) * 1000) > 0
     limit = plan.resources.cpu_millis if fixed else plan.threads * 1000
     memory = bytes_text(plan.resources.memory)
+    # An extended resource is requested as often as it is limited.
+    devices = {plan.accelerator.resource: str(plan.accelerator.count)} if plan.accelerator else {}
     return {
-        "requests": {"cpu": cpu_text(plan.resources.cpu_millis), "memory": memory},
-        "limits": {"cpu": cpu_text(limit), "memory": memory},
+        "requests": {"cpu": cpu_text(plan.resources.cpu_millis), "memory": memory, **devices},
+        "limits": {"cpu": cpu_text(limit), "memory": memory, **devices},
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec, PodOverrides
 from slipway.plan.decision import Plan
-from slipway.plan.nodes import ARCH_LABEL, ARCHITECTURES, OS, OS_LABEL
+from slipway.plan.nodes import ARCH_LABEL, ARCHITECTURES, OS, OS_LABEL, accelerator_taints
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,12 @@ def placement(spec: ModelDeploymentSpec, plan: Plan | None) -> Placement:
     """
     overrides = (spec.engine.pod_overrides if spec.engine else None) or PodOverrides()
     selector = {**dict(plan.node_selector if plan else ()), **(overrides.node_selector or {})}
-    return Placement(
-        tuple(sorted(selector.items())),
-        tuple(one.model_dump(by_alias=True, exclude_none=True) for one in overrides.tolerations or ()),
-    )
+    given = (one.model_dump(by_alias=True, exclude_none=True) for one in overrides.tolerations or ())
+    resource = plan.accelerator.resource if plan and plan.accelerator else ""
+    own = map(_tolerates, accelerator_taints(resource))
+    return Placement(tuple(sorted(selector.items())), (*given, *own))
+
+
+def _tolerates(taint: str) -> dict[str, Any]:
+    key, _, value = taint.partition("=")
+    return {"key": key, "operator": "Equal", "value": value} if value else {"key": key, "operator": "Exists"}

@@ -80,7 +80,10 @@ def read_pinned(raw: dict[str, Any]) -> Pinned:
             facts=_read(ModelFacts, data["facts"]),
             plan=_read(Plan, data["plan"]),
             images=replace(
-                Images(), runtime=str(data["images"]["runtime"]), llamacpp=str(data["images"]["llamacpp"])
+                Images(),
+                runtime=str(data["images"]["runtime"]),
+                llamacpp=str(data["images"]["llamacpp"]),
+                pinned=str(data["images"].get("engine", "")),
             ),
             artifacts=tuple(str(one) for one in data["artifacts"]),
             asked=str(data.get("asked", "")),
@@ -97,7 +100,8 @@ def pinned_settings(settings: Settings, pinned: Pinned) -> Settings:
 
     Pull policy and pull secrets stay the installation's: they say how to get an image, not which one.
     """
-    images = replace(settings.images, runtime=pinned.images.runtime, llamacpp=pinned.images.llamacpp)
+    fixed = pinned.images
+    images = replace(settings.images, runtime=fixed.runtime, llamacpp=fixed.llamacpp, pinned=fixed.pinned)
     return replace(settings, images=images)
 
 
@@ -106,7 +110,11 @@ def _data(pinned: Pinned) -> dict[str, Any]:
         "source": {"uri": pinned.uri, "commit": pinned.commit},
         "facts": _wire(pinned.facts),
         "plan": _wire(pinned.plan),
-        "images": {"runtime": pinned.images.runtime, "llamacpp": pinned.images.llamacpp},
+        "images": {
+            "runtime": pinned.images.runtime,
+            "llamacpp": pinned.images.llamacpp,
+            **({"engine": pinned.images.pinned} if pinned.images.pinned else {}),
+        },
         "specHash": pinned.spec_hash,
         "artifacts": list(pinned.artifacts),
         **({"asked": pinned.asked} if pinned.asked else {}),

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from slipway.api import reasons
+from slipway.engines import decide, image_of
 from slipway.errors import InvalidSpecError, NothingFitsError
 from slipway.manifests import artifacts, jobs, network, revision
 from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
@@ -22,11 +23,12 @@ from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
 from slipway.plan import revision as history
 from slipway.plan import stages
-from slipway.plan.decide import decide, plan_status
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.plan.model_config import facts_from_wire
 from slipway.plan.stages import Do, Step
+from slipway.plan.summary import plan_status
+from slipway.settings import Images
 
 REPLAN: Final = "slipway.dev/replan"
 """Annotation of a user: any new value plans anew, with the nodes and default images of now."""
@@ -156,12 +158,23 @@ def _decide(scene: Scene, commit: str, facts: ModelFacts, draft: Draft) -> None:
         commit=commit,
         facts=facts,
         plan=plan,
-        images=scene.settings.images,
+        images=_images(scene, plan),
         artifacts=tuple(one.name for one in whole),
         asked=scene.asked,
     )
     _ask_for_revision(scene, pinned, draft)
     draft.unknown(reasons.PLANNED, reasons.PLANNING, "the plan is being pinned")
+
+
+def _images(scene: Scene, plan: Plan) -> Images:
+    """The images of now, that of the engine by name: another default later changes nothing that runs.
+
+    The user's own is part of the spec, and llama.cpp's on CPU has a field of its own.
+    """
+    images = scene.settings.images
+    without = scene.spec.model_copy(update={"engine": None})
+    chosen = image_of(scene.settings, without, plan)
+    return replace(images, pinned="" if chosen == images.llamacpp else chosen)
 
 
 def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
@@ -179,7 +192,20 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
     chain = artifacts.artifact_chain(scene.spec, pinned.commit, plan)
     names = tuple(one.name for one in chain)
     answered = scene.asked or pinned.asked
-    _ask_for_revision(scene, replace(pinned, plan=plan, artifacts=names, asked=answered), draft)
+    _ask_for_revision(
+        scene,
+        replace(pinned, plan=plan, images=_kept(scene, pinned, plan), artifacts=names, asked=answered),
+        draft,
+    )
+
+
+def _kept(scene: Scene, pinned: Pinned, plan: Plan) -> Images:
+    """The pinned images; that of the engine anew when it is another engine, or on another accelerator."""
+    old = pinned.plan
+    vendors = [one.accelerator.vendor if one.accelerator else "" for one in (old, plan)]
+    if old.engine == plan.engine and vendors[0] == vendors[1]:
+        return pinned.images
+    return replace(pinned.images, pinned=_images(scene, plan).pinned)
 
 
 def _ask_for_revision(scene: Scene, pinned: Pinned, draft: Draft) -> None:

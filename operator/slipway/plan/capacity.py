@@ -6,11 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
-from slipway.plan.decision import Resources
 from slipway.plan.facts import NodeFacts
+from slipway.plan.fitting import HostNeed, held
 
 HOSTNAME = "kubernetes.io/hostname"
-PREFERRED = ("kubernetes.io/arch", "node.kubernetes.io/instance-type")
+PREFERRED = (
+    "nvidia.com/gpu.product",
+    "amd.com/gpu.product-name",
+    "gpu.intel.com/product",
+    "kubernetes.io/arch",
+    "node.kubernetes.io/instance-type",
+)
 """Labels that a replaced node has again; they come before others that say the same."""
 
 
@@ -46,10 +52,8 @@ def _rank(key: str) -> int:
     return PREFERRED.index(key) if key in PREFERRED else len(PREFERRED)
 
 
-def replicas_held(
-    spec: ModelDeploymentSpec, fitting: Sequence[NodeFacts], resources: Resources, reserve: int
-) -> int:
-    """How many replicas run at once, by memory and requested CPU of otherwise empty nodes.
+def replicas_held(spec: ModelDeploymentSpec, fitting: Sequence[NodeFacts], need: HostNeed) -> int:
+    """How many pods run at once, by memory, requested CPU and devices of otherwise empty nodes.
 
     A ReadWriteOnce volume keeps all replicas on one node, and which one is not known when it is planned: the
     smallest that fits counts. A ReadWriteMany volume lets them spread: all count.
@@ -57,14 +61,10 @@ def replicas_held(
     Args:
         spec: says what the volume is.
         fitting: nodes that hold at least one.
-        resources: of one replica.
-        reserve: bytes of each node that are left to others.
+        need: of one pod.
     """
-    held = [
-        min((node.memory - reserve) // resources.memory, int(node.cpu * 1000) // resources.cpu_millis)
-        for node in fitting
-    ]
-    return sum(held) if spreads(spec) else min(held)
+    counts = [held(node, need) for node in fitting]
+    return sum(counts) if spreads(spec) else min(counts)
 
 
 def least_replicas(spec: ModelDeploymentSpec) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from slipway.api.modeldeployment import PodOverrides, Toleration
-from slipway.plan.facts import Gpu, NodeFacts
-from slipway.plan.quantities import MIB, quantity
+from slipway.plan.facts import NodeFacts
+from slipway.plan.gpus import RESOURCES, VENDORS
+from slipway.plan.node_gpus import read_gpus
+from slipway.plan.quantities import quantity
 
 ARCHITECTURES = frozenset({"amd64", "arm64"})
 """Node architectures that our images are built for."""
@@ -15,26 +17,18 @@ ARCH_LABEL = "kubernetes.io/arch"
 OS = "linux"
 OS_LABEL = "kubernetes.io/os"
 """The kubelet sets both labels on every node."""
-GPU_RESOURCES = (
-    "nvidia.com/gpu",
-    "amd.com/gpu",
-    "gpu.intel.com/i915",
-    "gpu.intel.com/xe",
-    "habana.ai/gaudi",
-    "huawei.com/Ascend910",
-)
-"""Extended resources by which device plugins offer accelerators; MIG slices are ``nvidia.com/mig-…``."""
 __all__ = [
     "ARCHITECTURES",
     "ARCH_LABEL",
     "OS",
     "OS_LABEL",
+    "accelerator_taints",
     "node_facts",
     "quantity",
     "tolerates",
     "unsuitable",
 ]
-MIG_PREFIX = "nvidia.com/mig-"
+AKS_TAINT = "sku=gpu"
 BLOCKING_EFFECTS = ("NoSchedule", "NoExecute")
 
 
@@ -61,45 +55,52 @@ def node_facts(raw: dict[str, Any]) -> NodeFacts:
             for taint in spec.get("taints") or ()
             if taint.get("effect") in BLOCKING_EFFECTS
         ),
-        gpus=_gpus(allocatable, labels),
+        gpus=read_gpus(allocatable, labels),
         # Without a kubelet, the API server fills in an empty text.
         os=labels.get(OS_LABEL) or info.get("operatingSystem") or OS,
     )
 
 
-def _gpus(allocatable: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[Gpu, ...]:
-    """Accelerators by resource name; product and memory as GPU feature discovery labels them (MiB)."""
-    found = []
-    for resource, count in sorted(allocatable.items()):
-        if resource not in GPU_RESOURCES and not resource.startswith(MIG_PREFIX):
-            continue
-        if (number := int(quantity(count))) > 0:
-            vendor = resource.split("/", 1)[0]
-            memory = labels.get(f"{vendor}/gpu.memory", "0")
-            product = labels.get(f"{vendor}/gpu.product", "")
-            found.append(Gpu(resource, number, product, int(memory) * MIB if memory.isdecimal() else 0))
-    return tuple(found)
+def unsuitable(node: NodeFacts, overrides: PodOverrides | None, resource: str = "") -> str:
+    """Why pods of ours can't run on this node, whatever they need; empty when they can.
 
-
-def unsuitable(node: NodeFacts, overrides: PodOverrides | None) -> str:
-    """Why pods of ours can't run on this node, whatever they need; empty when they can."""
+    Args:
+        node: the node.
+        overrides: the user's.
+        resource: of the accelerator that the pods request; they tolerate ``accelerator_taints`` of it.
+    """
     if not node.ready:
         return "not ready, or cordoned"
     if node.os != OS:
-        return f"operating system {node.os}: images are for {OS}"
+        mac = "Apple silicon serves one person on the machine itself: see slipway export"
+        return mac if node.os == "darwin" else f"operating system {node.os}: images are for {OS}"
     if node.architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         return f"architecture {node.architecture or 'unknown'}: images are for {known}"
     wanted = (overrides.node_selector if overrides else None) or {}
-    labels = dict(node.labels)
+    labels = dict(node.labels) if wanted else {}
     for key, value in sorted(wanted.items()):
         if labels.get(key) != value:
             return f"podOverrides.nodeSelector wants {key}={value}"
     tolerations = (overrides.tolerations if overrides else None) or []
+    own = accelerator_taints(resource)
     for taint in node.taints:
-        if not tolerates(tolerations, taint):
+        pair = taint.rpartition(":")[0]
+        if pair not in own and pair.partition("=")[0] not in own and not tolerates(tolerations, taint):
             return f"taint {taint} is not tolerated"
     return ""
+
+
+def accelerator_taints(resource: str) -> tuple[str, ...]:
+    """Taints by which clusters keep other pods off nodes with this accelerator, ``key`` or ``key=value``.
+
+    The custom is a taint named as the resource, which Kubernetes' ExtendedResourceToleration tolerates for
+    pods that request it, where that is on; slices and shares lie on nodes that are tainted for the whole
+    device. AKS documents its own. Without an accelerator there are none.
+    """
+    if not resource:
+        return ()
+    return tuple(dict.fromkeys((resource, *VENDORS[RESOURCES.get(resource, "nvidia")][:1], AKS_TAINT)))
 
 
 def tolerates(tolerations: Sequence[Toleration], taint: str) -> bool:

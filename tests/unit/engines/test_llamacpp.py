@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,7 @@ from typing import Any
 import pytest
 
 from slipway.api.validate import Problem
-from slipway.engines import ENGINES, Launch, llamacpp, problems
-from slipway.plan.decide import decide
+from slipway.engines import ENGINES, Launch, decide, image_of, llamacpp, problems
 from slipway.plan.decision import Plan
 from slipway.settings import Images, Settings
 from tests.support.planning import MODELS, NODES, spec
@@ -107,8 +107,8 @@ def test_without_wishes_nothing_of_generation_is_set() -> None:
 
 def test_image() -> None:
     settings = Settings(images=Images(llamacpp="site/llama@sha256:1"))
-    assert ENGINE.image(settings, spec()) == "site/llama@sha256:1"
-    assert ENGINE.image(settings, spec(engine={"image": "own/llama:2"})) == "own/llama:2"
+    assert image_of(settings, spec(), plan()) == "site/llama@sha256:1"
+    assert image_of(settings, spec(engine={"image": "own/llama:2"}), plan()) == "own/llama:2"
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_all_problems_at_once_and_unknown_engines() -> None:
 
 
 def test_startup_budget_grows_with_the_weights() -> None:
-    small = ENGINE.startup_probe(plan())
-    large = ENGINE.startup_probe(plan("llama2-70b"))
+    small = ENGINE.startup_probe(launch())
+    large = ENGINE.startup_probe(replace(launch(), plan=plan("llama2-70b")))
     assert 120 <= small["failureThreshold"] * small["periodSeconds"] < 180
     assert large["failureThreshold"] * large["periodSeconds"] > 40e9 / 20e6
     assert large["timeoutSeconds"] > small["timeoutSeconds"]
@@ -183,7 +183,7 @@ def slept(tmp_path: Path) -> list[str]:
 
 
 def test_startup_probe_needs_a_generated_token(shell: Callable[..., Any], tmp_path: Path) -> None:
-    command = ENGINE.startup_probe(plan())["exec"]["command"]
+    command = ENGINE.startup_probe(launch())["exec"]["command"]
     answer = """echo "$@" > asked; echo '{"content":"-","tokens_predicted":1,"stop":true}'"""
     assert shell(command, answer).returncode == 0
     asked = (tmp_path / "asked").read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.manifests.owner import Owner, PublishedArtifact
-from slipway.plan.decide import decide
+from slipway.engines import decide
 from slipway.plan.decision import Plan
 from slipway.settings import Settings
 from tests.support.planning import MODELS, NODES, spec

@@ -16,7 +16,7 @@ from slipway.manifests.revision import (
     read_pinned,
     revision_name,
 )
-from slipway.plan.decide import decide
+from slipway.engines import decide
 from slipway.plan.decision import Plan
 from slipway.settings import Images, Settings
 from tests.support.planning import COMMIT, MODELS, NODES, spec
@@ -86,7 +86,12 @@ def test_a_revision_of_before_capacity_was_counted_is_read(owner: Owner, pinned:
 
 
 def test_an_upgrade_changes_no_pinned_image(pinned: Pinned) -> None:
-    upgraded = Settings(images=Images("new/r", "new/l", "Always", ("secret",)), hub_endpoint="https://hub")
+    upgraded = Settings(
+        images=Images("new/r", "new/l", pull_policy="Always", pull_secrets=("secret",)),
+        hub_endpoint="https://hub",
+    )
     settings = pinned_settings(upgraded, pinned)
-    assert settings.images == Images("r@sha256:1", "l@sha256:2", "Always", ("secret",))
+    assert settings.images == Images(
+        "r@sha256:1", "l@sha256:2", pull_policy="Always", pull_secrets=("secret",)
+    )
     assert settings.hub_endpoint == "https://hub"

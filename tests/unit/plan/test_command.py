@@ -55,7 +55,7 @@ def test_several_objects_are_a_list(tmp_path: Path, capsys: pytest.CaptureFixtur
     ("extra", "words"),
     [
         ("optimize: {level: Q9_Z}", "Q9_Z"),
-        ("engine: {name: vllm}", "llamacpp"),
+        ("engine: {name: vlm}", "did you mean vllm"),
         ("engine: {args: {ctx-size: '1'}}", "spec.engine.contextLength"),
         ("engine: {contextLength: 9000}", "limit of 8192"),
         ("engine: {resources: {memory: 900Gi}}", "900.0 GiB"),

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from slipway.engines import decide
 from slipway.errors import InvalidSpecError, NothingFitsError
-from slipway.plan.decide import STATUS_REJECTED, decide, plan_status
 from slipway.plan.decision import Plan
 from slipway.plan.facts import NodeFacts
+from slipway.plan.summary import STATUS_REJECTED, plan_status
 from slipway.settings import Settings
 from tests.support.planning import MODELS, NODES, node, spec
 
@@ -149,7 +150,7 @@ REFUSED = {
         "smollm2-135m", "local", {"optimize": {"level": "IQ2_XS"}}, "UnknownLevel",
         "'IQ2_XS' needs an importance matrix, which this version does not make; use auto or one of: F16",
     ),
-    "unknown engine": ("smollm2-135m", "local", {"engine": {"name": "vllm"}}, "UnknownEngine", "llamacpp"),
+    "unknown engine": ("smollm2-135m", "local", {"engine": {"name": "vlm"}}, "UnknownEngine", "mean vllm"),
     "context beyond the model's": (
         "llama-7b", "server-64", {"engine": {"contextLength": 8192}}, "InvalidSpec", "limit of 4096",
     ),
@@ -170,10 +171,14 @@ def test_refusals_have_a_reason_and_say_what_is_missing(
 
 
 def test_already_quantised_weights_are_refused() -> None:
-    facts = replace(MODELS["llama3-8b"], quantization="gptq")
-    with pytest.raises(InvalidSpecError, match="gptq") as caught:
+    facts = replace(MODELS["llama3-8b"], quantization="exl2")
+    with pytest.raises(InvalidSpecError, match="exl2") as caught:
         decide(spec(), facts, nodes("server-64"), Settings())
     assert caught.value.reason == "UnsupportedQuantization"
+    with pytest.raises(InvalidSpecError, match="can't be converted to GGUF"):
+        decide(
+            spec(optimize={"method": "gguf"}), replace(facts, quantization="gptq"), nodes("local"), Settings()
+        )
 
 
 def test_nearest_miss_names_the_node_and_the_missing_memory() -> None:
@@ -286,8 +291,8 @@ def test_a_label_of_some_is_better_than_the_name_of_one() -> None:
 def test_what_was_not_taken_is_said() -> None:
     found = plan("llama-7b", "laptop-8 gpu down tainted", engine={"podOverrides": {"nodeSelector": {}}})
     options = {one.option: one.reason for one in found.rejected}
-    assert "goal throughput" in options["Q8_0"]
-    assert "CPU only" in options["GPU nvidia.com/gpu (gpu)"]
+    assert "default goal" in options["Q8_0"]
+    assert "vendor is not known" in options["accelerator acme.com/gpu"]
     assert options["node down"] == "not ready, or cordoned"
     tight = plan("llama-7b", "laptop-8")
     first = tight.rejected[0]

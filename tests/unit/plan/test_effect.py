@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from slipway.plan.decide import decide
+from slipway.engines import decide
 from slipway.plan.decision import Plan
 from slipway.settings import Settings
 from tests.support.planning import MODELS, NODES, spec

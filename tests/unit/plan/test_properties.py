@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.engines import decide
 from slipway.errors import NothingFitsError
-from slipway.plan.decide import NODE_RESERVE, decide
+from slipway.plan.candidate import loss_of
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts, NodeFacts
-from slipway.plan.nodes import unsuitable
-from slipway.plan.options import BALANCED_LEVELS, QUALITY_LEVELS
+from slipway.plan.fitting import NODE_RESERVE
+from slipway.plan.nodes import node_facts, unsuitable
+from slipway.plan.preference import CPU_BALANCED, CPU_QUALITY
 from slipway.settings import Settings
+from tests.support.gpu_nodes import KINDS, gpu_node
 from tests.support.planning import model, node, spec
 
 GIB = 1024**3
@@ -69,7 +72,7 @@ def attempt(wish: ModelDeploymentSpec, facts: ModelFacts, nodes: list[NodeFacts]
 
 def rank(wish: ModelDeploymentSpec, plan: Plan | None) -> int:
     """0 for the best level of the goal; the worst for none at all."""
-    levels = QUALITY_LEVELS if wish.optimize and wish.optimize.goal == "quality" else BALANCED_LEVELS
+    levels = CPU_QUALITY if wish.optimize and wish.optimize.goal == "quality" else CPU_BALANCED
     return levels.index(plan.level) if plan else len(levels)
 
 
@@ -119,7 +122,7 @@ def test_quality_is_never_below_throughput(facts: ModelFacts, nodes: list[NodeFa
     usual = attempt(spec(), facts, nodes)
     assert (best is None) == (usual is None)
     if best and usual:
-        assert QUALITY_LEVELS.index(best.level) <= QUALITY_LEVELS.index(usual.level)
+        assert CPU_QUALITY.index(best.level) <= CPU_QUALITY.index(usual.level)
 
 
 @settings(max_examples=100, deadline=None)
@@ -132,3 +135,95 @@ def test_a_refusal_names_a_node_or_why_there_is_none(
     with pytest.raises(NothingFitsError) as caught:
         decide(wish, facts, nodes, Settings())
     assert any(one.name in caught.value.message for one in nodes)
+
+
+gpu_machines = st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=4)
+gpu_specs = st.builds(
+    lambda goal, concurrency, context: spec(
+        **({"optimize": {"goal": goal}} if goal else {}),
+        engine={"contextLength": context, **({"concurrency": concurrency} if concurrency else {})},
+    ),
+    st.sampled_from(["", "throughput", "quality", "latency", "cost"]),
+    st.sampled_from([None, 1, 8]),
+    st.sampled_from([512, 2048]),
+)
+WHOLE = Settings(methods=("gguf", "awq", "gptq", "int8"))
+
+
+def gpu_attempt(wish: ModelDeploymentSpec, facts: ModelFacts, nodes: list[NodeFacts]) -> Plan | None:
+    try:
+        return decide(wish, facts, nodes, WHOLE)
+    except NothingFitsError:
+        return None
+
+
+@given(models, gpu_machines, gpu_specs)
+@settings(max_examples=150, deadline=None)
+def test_devices_hold_what_is_planned_for_them(
+    facts: ModelFacts, kinds: list[str], wish: ModelDeploymentSpec
+) -> None:
+    nodes = [node_facts(gpu_node(kind, f"{kind}-{index}")) for index, kind in enumerate(kinds)]
+    found = gpu_attempt(wish, facts, nodes)
+    if found is None or found.accelerator is None:
+        return
+    device, parallel = found.accelerator, found.parallel
+    homes = [
+        (one, gpu)
+        for one in nodes
+        for gpu in one.gpus
+        if gpu.resource == device.resource and gpu.product == device.product and gpu.memory == device.memory
+        if set(found.node_selector) <= set(one.labels) and gpu.count >= device.count
+        if one.memory - NODE_RESERVE >= found.resources.memory
+    ]
+    assert len(homes) >= parallel.pods
+    assert device.count * parallel.pods == parallel.devices
+    if found.gpu_layers is None:
+        assert found.memory.total <= device.memory * parallel.devices * 0.9 + 2**20
+    else:
+        assert 0 < found.gpu_layers < facts.layers
+    assert facts.heads % parallel.tensor == 0
+    if found.form == "safetensors":
+        assert parallel.pipeline <= facts.layers
+
+
+@given(models, gpu_machines, gpu_specs)
+@settings(max_examples=60, deadline=None)
+def test_the_same_nodes_give_the_same_plan_in_any_order(
+    facts: ModelFacts, kinds: list[str], wish: ModelDeploymentSpec
+) -> None:
+    nodes = [node_facts(gpu_node(kind, f"{kind}-{index}")) for index, kind in enumerate(kinds)]
+    assert gpu_attempt(wish, facts, nodes) == gpu_attempt(wish, facts, list(reversed(nodes)))
+
+
+@given(
+    models,
+    st.sampled_from(["t4", "l4", "a10g", "rtx-4060-laptop", "a100-80gb", "h100"]),
+    st.integers(4, 190),
+    st.integers(0, 60),
+    st.sampled_from(["", "throughput", "quality"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_more_device_memory_never_gives_a_worse_level(
+    facts: ModelFacts, kind: str, gib: int, more: int, goal: str
+) -> None:
+    wish = spec(**({"optimize": {"goal": goal}} if goal else {}))
+    less, greater = (gpu_attempt(wish, facts, [with_memory(kind, one)]) for one in (gib, gib + more))
+    if less is None:
+        return
+    assert greater is not None
+    assert bits_class(greater) <= bits_class(less)
+    if goal == "quality":
+        assert loss_of(greater.method, greater.level) <= loss_of(less.method, less.level)
+
+
+def with_memory(kind: str, gib: int) -> NodeFacts:
+    raw = gpu_node(kind, "one")
+    raw["metadata"]["labels"]["nvidia.com/gpu.memory"] = str(gib * 1024)
+    raw["status"]["allocatable"]["memory"] = "4Ti"
+    return node_facts(raw)
+
+
+def bits_class(found: Plan) -> int:
+    """16 bits and FP8, other 8 bits, 4 and 5 bits, fewer: where engines change, levels compare by that."""
+    loss = loss_of(found.method, found.level)
+    return 0 if loss < 1 else 1 if loss < 2 else 2 if loss <= 5 else 3

@@ -1,0 +1,246 @@
+"""vLLM 0.32: safetensors on GPUs of every vendor, and on CPU when it is asked for. Found by the package."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
+from slipway.api.validate import Problem
+from slipway.engines import openai
+from slipway.engines.arguments import argument_problems, flags, switches, user_args
+from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.plan.decision import Plan
+from slipway.plan.facts import CPU, EngineFacts, Loads
+from slipway.plan.quantities import GIB
+
+PORT: Final = 8000
+BOTH: Final = frozenset({"amd64", "arm64"})
+AMD64: Final = frozenset({"amd64"})
+DEFAULT_TOKENS: Final = 5
+DEFAULT_WINDOW: Final = 4
+AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8"}
+"""Methods that vLLM applies to 16-bit weights while it loads them, to its ``--quantization``."""
+SHUTDOWN_SECONDS: Final = 20
+"""After preStop nobody should be connected; without this vLLM cuts what runs at once."""
+MASTER_PORT: Final = 29501
+
+COMMON: Final = (
+    Loads("none"),
+    Loads("fp8", at_load=True),
+    Loads("awq"),
+    Loads("gptq"),
+    Loads("compressed-tensors"),
+    Loads("mxfp4"),
+)
+NVIDIA: Final = (
+    Loads("none", 7.0),
+    Loads("fp8", 8.9, at_load=True),
+    Loads("int8", 7.5),
+    Loads("awq", 7.5),
+    Loads("gptq", 7.0),
+    Loads("compressed-tensors", 7.5),
+    Loads("mxfp4", 8.0),
+    Loads("nvfp4", 10.0),
+)
+"""With the least compute capability for which vLLM has kernels that are worth it."""
+
+RESERVED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("model", "tokenizer", "revision", "hf-config-path", "hf-token"), "spec.model.source"),
+    "trust-remote-code": "",
+    "served-model-name": "metadata.name",
+    **dict.fromkeys(("host", "port", "root-path", "uds", "disable-log-stats"), ""),
+    **dict.fromkeys(("api-key", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs"), "spec.access.allowFrom"),
+    "max-model-len": "spec.engine.contextLength",
+    "max-num-seqs": "spec.engine.concurrency",
+    **dict.fromkeys(("gpu-memory-utilization", "device-memory-utilization"), "spec.engine.gpuMemoryShare"),
+    **dict.fromkeys(("tensor-parallel-size", "tp"), "spec.engine.tensorParallel"),
+    **dict.fromkeys(("pipeline-parallel-size", "pp"), "spec.engine.pipelineParallel"),
+    **dict.fromkeys(("data-parallel-size", "dp"), "spec.engine.dataParallel"),
+    **dict.fromkeys(("dtype", "quantization", "q"), "spec.optimize.method"),
+    "kv-cache-dtype": "spec.engine.kvCacheDtype",
+    "enable-prefix-caching": "spec.engine.prefixCaching",
+    "enable-chunked-prefill": "spec.engine.chunkedPrefill",
+    "load-format": "spec.engine.loadFormat",
+    **dict.fromkeys(("speculative-config", "sc", "spec-method", "spec-tokens"), "spec.engine.speculative"),
+    "structured-outputs-config": "spec.engine.structuredOutput",
+    **dict.fromkeys(("tool-call-parser", "enable-auto-tool-choice"), "spec.engine.toolParser"),
+    "reasoning-parser": "spec.engine.reasoningParser",
+    "override-generation-config": "spec.engine.generation",
+    "shutdown-timeout": "",
+    **dict.fromkeys(("nnodes", "n", "node-rank", "r", "master-addr", "master-port", "headless"), ""),
+    **dict.fromkeys(("runner", "convert"), "spec.model.source"),
+}
+"""Arguments that Slipway sets, or that would break its probes, to the field to use instead (empty: none)."""
+
+
+def command(_launch: Launch) -> list[str]:
+    """Said, though it is the image's own: images of makers differ."""
+    return ["vllm", "serve"]
+
+
+def args(launch: Launch) -> list[str]:
+    """Arguments from plan and spec; those of the user come last."""
+    plan, engine = launch.plan, launch.spec.engine or Engine()
+    parallel, device = plan.parallel, plan.accelerator
+    given: dict[str, str | int | None] = {
+        "--model": launch.model_path,
+        "--served-model-name": launch.model_name,
+        "--host": "0.0.0.0",  # noqa: S104 - a pod is reached from outside, and by its own probes
+        "--port": PORT,
+        "--max-model-len": plan.context_length,
+        "--max-num-seqs": plan.concurrency,
+        "--dtype": plan.dtype or None,
+        "--quantization": AT_LOAD[plan.method] if plan.at_load else None,
+        "--gpu-memory-utilization": f"{device.share / 100:g}" if device else None,
+        "--tensor-parallel-size": parallel.tensor if parallel.tensor > 1 else None,
+        "--pipeline-parallel-size": parallel.pipeline if parallel.pipeline > 1 else None,
+        "--data-parallel-size": parallel.data if parallel.data > 1 else None,
+        "--kv-cache-dtype": None if engine.kv_cache_dtype in (None, "auto") else engine.kv_cache_dtype,
+        "--load-format": engine.load_format,
+        "--speculative-config": _speculative(engine),
+        "--structured-outputs-config.backend": engine.structured_output,
+        "--tool-call-parser": engine.tool_parser,
+        "--reasoning-parser": engine.reasoning_parser,
+        "--override-generation-config": _generation(engine.generation),
+        "--shutdown-timeout": SHUTDOWN_SECONDS,
+        **_embeds(launch),
+        **_nodes(plan),
+    }
+    wished = {
+        "--enable-prefix-caching": engine.prefix_caching,
+        "--enable-chunked-prefill": engine.chunked_prefill,
+        "--enable-auto-tool-choice": True if engine.tool_parser else None,
+        # Without a GPU there are no graphs to capture, and compiling takes minutes on few cores.
+        "--enforce-eager": True if device is None else None,
+    }
+    return [*flags(given), *switches(wished), *user_args(launch.spec)]
+
+
+def _embeds(launch: Launch) -> dict[str, str | int | None]:
+    return {"--runner": "pooling", "--convert": "embed"} if launch.embeds else {}
+
+
+def _nodes(plan: Plan) -> dict[str, str | int | None]:
+    """Of the pods of one replica: rank and address are given by the LeaderWorkerSet, see ``env``."""
+    if plan.parallel.pods == 1:
+        return {}
+    return {
+        "--nnodes": plan.parallel.pods,
+        "--node-rank": "$(LWS_WORKER_INDEX)",
+        "--master-addr": "$(LWS_LEADER_ADDRESS)",
+        "--master-port": MASTER_PORT,
+        "--distributed-executor-backend": "mp",
+    }
+
+
+def _speculative(engine: Engine) -> str | None:
+    if engine.speculative is None:
+        return None
+    wished = {
+        "method": "ngram",
+        "num_speculative_tokens": engine.speculative.tokens or DEFAULT_TOKENS,
+        "prompt_lookup_max": engine.speculative.window or DEFAULT_WINDOW,
+    }
+    return json.dumps(wished, separators=(",", ":"))
+
+
+def _generation(wished: Generation | None) -> str | None:
+    """Defaults for requests that don't say otherwise, in the names of a generation_config.json."""
+    if wished is None:
+        return None
+    named = {
+        "temperature": None if wished.temperature is None else float(wished.temperature),
+        "top_p": None if wished.top_p is None else float(wished.top_p),
+        "top_k": wished.top_k,
+        "max_new_tokens": wished.max_tokens,
+    }
+    said = {name: value for name, value in named.items() if value is not None}
+    return json.dumps(said, separators=(",", ":")) if said else None
+
+
+def env(launch: Launch) -> dict[str, str]:
+    """Caches on the writable volume, no hub, no telemetry; on CPU the KV cache, which has no argument."""
+    given = {
+        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
+        # A user id without a passwd entry has no name, and torch asks for one.
+        "USER": "slipway",
+        "LOGNAME": "slipway",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    if launch.plan.accelerator is None:
+        kv_cache = math.ceil(launch.plan.memory.kv_cache / GIB)
+        threads = str(launch.plan.threads)
+        given |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(kv_cache),
+            # The cores of a container are a share of time, not a set: binding would put all pods on the same.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": threads,
+        }
+    return given
+
+
+def problems(spec: ModelDeploymentSpec) -> list[Problem]:
+    """Arguments that Slipway sets itself, or that are not written as names."""
+    return argument_problems(spec, RESERVED)
+
+
+ENGINE = EngineDef(
+    facts=EngineFacts(
+        name="vllm",
+        loads={
+            CPU: (Loads("none"), Loads("awq"), Loads("gptq"), Loads("int8"), Loads("compressed-tensors")),
+            "nvidia": NVIDIA,
+            "amd": (*COMMON, Loads("int8")),
+            "intel": COMMON,
+            "gaudi": (Loads("none"), Loads("fp8", at_load=True), Loads("awq"), Loads("gptq")),
+            "ascend": (Loads("none"), Loads("int8"), Loads("compressed-tensors")),
+        },
+        architectures={
+            CPU: BOTH, "nvidia": BOTH, "amd": AMD64, "intel": AMD64, "gaudi": AMD64, "ascend": BOTH,
+        },
+        capabilities=frozenset({
+            "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel", "multi-node",
+            "memory-share", "prefix-caching", "chunked-prefill", "load-format", "structured-output",
+            "tool-parser", "reasoning-parser", "speculative-ngram", "kv-cache-fp8",
+        }),
+        modalities=frozenset({"text", "multimodal", "embedding"}),
+        goals=frozenset({"", "throughput", "latency", "cost", "quality"}),
+        rank=1,
+        overhead=1 * GIB,
+        host_memory=3 * GIB,
+    ),
+    images={
+        CPU: "docker.io/vllm/vllm-openai-cpu:v0.30.0",
+        "nvidia": "docker.io/vllm/vllm-openai:v0.32.0",
+        "amd": "docker.io/vllm/vllm-openai-rocm:v0.31.0",
+        "intel": "docker.io/vllm/vllm-openai-xpu:v0.31.0",
+        "gaudi": "vault.habana.ai/gaudi-docker/1.24.0/ubuntu24.04/habanalabs/vllm-0.19.0-ptfork-2.10.0:1.24.0-1007",
+        "ascend": "quay.io/ascend/vllm-ascend:v0.23.0",
+    },
+    port=PORT,
+    metrics=Metrics(
+        prefix="vllm:",
+        running="vllm:num_requests_running",
+        waiting="vllm:num_requests_waiting",
+        prompt_tokens="vllm:prompt_tokens_total",
+        generated_tokens="vllm:generation_tokens_total",
+        ttft="vllm:time_to_first_token_seconds",
+        kv_use="vllm:kv_cache_usage_perc",
+    ),
+    reserved_args=RESERVED,
+    command=command,
+    args=args,
+    env=env,
+    startup_probe=lambda launch: openai.startup_probe(launch, PORT, embeds=launch.embeds),
+    readiness_probe=lambda _: openai.readiness_probe(),
+    liveness_probe=lambda _: openai.liveness_probe(),
+    drain=openai.drain(PORT),
+    problems=problems,
+    scratch="8Gi",
+)  # fmt: skip
