@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from slipway.api import reasons
 from slipway.api.modeldeployment import ModelDeploymentSpec, PodOverrides
 from slipway.errors import InvalidSpecError, NothingFitsError
 from slipway.plan import explain, on_cpu, on_gpu
-from slipway.plan.candidate import HOST, Candidate, Miss, Request
+from slipway.plan.candidate import Candidate, Miss, Request
 from slipway.plan.capabilities import lacking
 from slipway.plan.capacity import least_replicas, node_selector, replicas_held
 from slipway.plan.decision import Plan, Rejected, Resources
 from slipway.plan.facts import EngineFacts, ModelFacts, NodeFacts
 from slipway.plan.fitting import HostNeed
-from slipway.plan.kinds import kinds
+from slipway.plan.kinds import Alike, alike, kinds, suitability
 from slipway.plan.memory import sizes
-from slipway.plan.nodes import unsuitable
 from slipway.plan.pools import with_pools
 from slipway.plan.preference import key
 from slipway.plan.wishes import Wishes, read_wishes
@@ -53,26 +52,66 @@ def decide(
         )
     allowed, refused = _allowed(spec, wishes, known)
     request = Request(facts, wishes, allowed, frozenset(settings.methods))
-    overrides = spec.engine.pod_overrides if spec.engine else None
-    refusals = {node.name: why for node in machines if (why := unsuitable(node, overrides))}
-    usable = [node for node in machines if node.name not in refusals]
-    found_kinds, barred = kinds(machines, overrides)
-    for kind in found_kinds:  # a taint that only the accelerator's pods tolerate is no refusal
-        for node in kind.nodes:
-            refusals.pop(node.name, None)
-    outcomes = [*on_gpu.candidates(request, found_kinds), *on_cpu.candidates(request, usable)]
-    choices = sorted(
-        (one for one in outcomes if isinstance(one, Candidate)), key=lambda one: key(wishes.goal, one)
-    )
-    misses = [one for one in outcomes if isinstance(one, Miss)]
-    if not choices:
-        seen = explain.Seen(request, usable, {**refusals, **barred}, misses, refused)
+    tried = _try(request, machines, spec.engine.pod_overrides if spec.engine else None)
+    if not tried.choices:
+        seen = explain.Seen(request, tried.usable, tried.every_refusal, tried.misses, refused)
         raise NothingFitsError(reasons.NOTHING_FITS, explain.nearest_miss(seen))
-    chosen = choices[0]
-    reachable = usable if chosen.place == HOST else _reachable(chosen, machines, overrides)
-    seen = explain.Seen(request, reachable, refusals, misses, refused)
-    plan = _plan(chosen, facts, reachable, explain.reason(seen, chosen), explain.rejected(seen, choices))
-    return _rollout(plan, spec, chosen)
+    chosen, reachable = tried.chosen(machines)
+    seen = explain.Seen(request, reachable, tried.refusals, tried.misses, refused)
+    rejected = explain.rejected(seen, chosen, tried.choices[1:])
+    return _rollout(_plan(chosen, facts, reachable, explain.reason(seen, chosen), rejected), spec, chosen)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """Every option, on every node.
+
+    Attributes:
+        choices: those that fit, best first, each with one node of every kind.
+        usable: nodes for pods without an accelerator.
+        refusals: nodes of no use at all; barred: those whose accelerators are of no use.
+        hosts: nodes for pods without an accelerator by what stands for them; devices: the same with one.
+        why: see ``kinds.suitability``.
+    """
+
+    choices: list[Candidate]
+    misses: list[Miss]
+    usable: list[NodeFacts]
+    refusals: dict[str, str]
+    barred: dict[str, str]
+    hosts: Alike
+    devices: Alike
+    why: Callable[[NodeFacts, str], str]
+
+    @property
+    def every_refusal(self) -> dict[str, str]:
+        """For an error: the accelerators' taints too."""
+        return {**self.refusals, **self.barred}
+
+    def chosen(self, machines: Sequence[NodeFacts]) -> tuple[Candidate, list[NodeFacts]]:
+        """The best with all its nodes, and the nodes that admit its pods by taints and labels."""
+        best = self.choices[0]
+        if best.accelerator is None:
+            return replace(best, fitting=self.hosts.expand(best.fitting)), self.usable
+        resource = best.accelerator.resource
+        reachable = [node for node in machines if not self.why(node, resource)]
+        return replace(best, fitting=self.devices.expand(best.fitting)), reachable
+
+
+def _try(request: Request, machines: Sequence[NodeFacts], overrides: PodOverrides | None) -> _Tried:
+    why = suitability(overrides)
+    refusals = {node.name: refusal for node in machines if (refusal := why(node, ""))}
+    usable = [node for node in machines if node.name not in refusals]
+    found, members, barred = kinds(machines, why)
+    for group in members.values():  # a taint that only the accelerator's pods tolerate is no refusal
+        for node in group:
+            refusals.pop(node.name, None)
+    hosts = alike(usable, devices=False)
+    outcomes = [*on_gpu.candidates(request, found), *on_cpu.candidates(request, hosts.nodes)]
+    choices = [one for one in outcomes if isinstance(one, Candidate)]
+    choices.sort(key=lambda one: key(request.wishes.goal, one))
+    misses = [one for one in outcomes if isinstance(one, Miss)]
+    return _Tried(choices, misses, usable, refusals, barred, hosts, Alike((), members), why)
 
 
 def _allowed(
@@ -108,14 +147,6 @@ def _allowed(
             f"spec.optimize.method: {names} can't load {wishes.method}; choose another method or engine.",
         )
     return able, refused
-
-
-def _reachable(
-    chosen: Candidate, machines: Sequence[NodeFacts], overrides: PodOverrides | None
-) -> list[NodeFacts]:
-    """Nodes whose taints and labels admit the pods of this candidate."""
-    resource = chosen.accelerator.resource if chosen.accelerator else ""
-    return [node for node in machines if not unsuitable(node, overrides, resource)]
 
 
 def _plan(

@@ -83,9 +83,8 @@ def _why(seen: Seen, chosen: Candidate) -> str:
     )
 
 
-def rejected(seen: Seen, choices: Sequence[Candidate]) -> tuple[Rejected, ...]:
+def rejected(seen: Seen, chosen: Candidate, others: Sequence[Candidate]) -> tuple[Rejected, ...]:
     """Every option not taken: what did not fit, what came later, what no engine has, nodes of no use."""
-    chosen, *others = choices
     later = [Rejected(one.what, _later(seen, chosen, one)) for one in others if one.what != chosen.what]
     return (
         *(Rejected(one.option, one.reason) for one in seen.misses),
