@@ -60,6 +60,7 @@ CHECK = Check(
     "than the measured one.",
     passes="PASS: every image has an @sha256 digest. WARN: a fixed tag. "
     "FAIL: no tag, latest, or pods that run different digests.",
-    fix="set the chart's image digests (images.llamacpp.digest) or spec.engine.image to NAME@sha256:DIGEST",
+    fix="set the chart's image digests (images.llamacpp.digest, engineImages) or spec.engine.image to "
+    "NAME@sha256:DIGEST",
     run=_run,
 )

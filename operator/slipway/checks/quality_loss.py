@@ -31,8 +31,15 @@ def _run(given: Input, _: Profile) -> Finding:
     band, loss = quality.get("band"), quality.get("loss")
     threshold = _threshold(gate, band)
     evidence = f"ModelArtifact {given.namespace}/{given.artifact_name} status.quality"
-    if given.plan.level in UNQUANTIZED:
+    if given.plan.method == "none" or given.plan.level in UNQUANTIZED:
         return Finding("SKIP", f"{given.plan.level} is not quantised", threshold, evidence)
+    if not loss and given.plan.form != "gguf":
+        value = f"{given.plan.level} was not measured: " + (
+            "the engine makes it while it loads" if given.plan.at_load else "the model comes so"
+        )
+        return Finding(
+            "WARN", value, threshold, evidence, "compare answers with those of optimize.method: none"
+        )
     if not loss:
         return Finding("FAIL", "not measured", threshold, evidence)
     value = (
@@ -55,7 +62,8 @@ CHECK = Check(
     why="A level that is harmless for a large model can ruin a small one: only a measurement on "
     "this model tells.",
     passes="PASS: the relative increase in perplexity against f16 was measured, is within spec.optimize."
-    "maxQualityLoss if set, and within the level's published band if there is one. WARN: above the band. "
+    "maxQualityLoss if set, and within the level's published band if there is one. WARN: above the band, or "
+    "nobody measures it: the engine quantises while it loads, or the model comes quantised. "
     "FAIL: above the gate, or not measured. SKIP: served unquantised.",
     fix="choose a higher optimize.level (Q5_K_M, Q6_K, Q8_0), or accept the figure by "
     "optimize.maxQualityLoss",

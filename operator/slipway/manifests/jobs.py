@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.engines import ENGINES
 from slipway.manifests import names, pod
 from slipway.manifests.artifacts import CONVERTED
 from slipway.manifests.job_sizes import JobSize, Subject, stage_size
@@ -176,6 +177,8 @@ def build_benchmark_job(
         env={
             "SLIPWAY_ENDPOINT": service_url(owner.name, owner.namespace, settings),
             "SLIPWAY_MODEL_NAME": owner.name,
+            "SLIPWAY_METRICS_PATH": ENGINES[plan.engine].metrics.path,
+            "SLIPWAY_METRICS_PREFIX": ENGINES[plan.engine].metrics.prefix,
             **BENCHMARK,
         },
         parent_claim=source_claim,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from slipway.plan.last_words import last_error
 from slipway.plan.symptoms import Symptoms
 
 RETRY: Final = "then change the annotation slipway.dev/retry"
@@ -11,7 +12,8 @@ RETRY: Final = "then change the annotation slipway.dev/retry"
 
 def said(seen: Symptoms) -> str:
     """What the container said last, with its exit code when that says more."""
-    text = str(seen.result.get("message") or "") or seen.words or "no last words"
+    words = (last_error(seen.words) if seen.engine else "") or seen.words
+    text = str(seen.result.get("message") or "") or words or "no last words"
     code = "" if seen.result.get("message") or seen.exit_code is None else f" (exit code {seen.exit_code})"
     return f"{text.strip()[-1500:]}{code}"
 
@@ -58,8 +60,8 @@ def unpulled(seen: Symptoms) -> str:
     if seen.engine:
         return (
             f"{text} A pull secret that was missing is used by itself. To correct spec.engine.image is "
-            "enough, too; the chart's images.llamacpp is pinned with the plan: correct it, then change the "
-            "annotation slipway.dev/replan"
+            "enough, too; the chart's images (images.llamacpp, engineImages) are pinned with the plan: "
+            "correct them, then change the annotation slipway.dev/replan"
         )
     return f"{text} Correct images.runtime of the chart, or give a pull secret: it goes on by itself"
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ MAX_REQUESTS = 100
 """At one concurrency; a fast server ends the measurement before its time is over."""
 CONNECT_SECONDS = 10.0
 METRIC_PREFIX = "llamacpp:"
+METRICS_PATH = "/metrics"
 UPDATE = re.compile(r"Benchmark (\d+) .*elapsed=([\d.]+)s .*successful=(\d+) errored=(\d+)")
 NEVER = "inf"
 """The time to a first token that did not come: no threshold is as large."""
@@ -69,7 +70,11 @@ def benchmark(job: Job) -> dict[str, Any]:
     tokenizer = job.parent_published
     files.require_file(tokenizer / CONFIG, "fetch of the source artifact")
     require_answer(load.endpoint)
-    metrics_ok = has_metrics(load.endpoint)
+    metrics_ok = has_metrics(
+        load.endpoint,
+        job.environment.get("SLIPWAY_METRICS_PREFIX") or METRIC_PREFIX,
+        job.environment.get("SLIPWAY_METRICS_PATH") or METRICS_PATH,
+    )
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         report = run_load(job, load, tokenizer, Path(folder))
     version = report.get("metadata", {}).get("guidellm_version", "")
@@ -194,14 +199,14 @@ def require_answer(endpoint: str) -> None:
         ) from error
 
 
-def has_metrics(endpoint: str, prefixes: Sequence[str] = (METRIC_PREFIX,)) -> bool:
-    """Whether ``/metrics`` answers with at least one metric of the engine."""
+def has_metrics(endpoint: str, prefix: str = METRIC_PREFIX, path: str = METRICS_PATH) -> bool:
+    """Whether the engine's metrics answer with at least one that begins with the prefix."""
     try:
-        lines = read_url(f"{endpoint}/metrics").splitlines()
+        lines = read_url(f"{endpoint}{path}").splitlines()
     except (OSError, ValueError) as error:
-        LOGGER.warning("%s/metrics does not answer: %s", endpoint, error)
+        LOGGER.warning("%s%s does not answer: %s", endpoint, path, error)
         return False
-    return any(line.startswith(tuple(prefixes)) for line in lines)
+    return any(line.startswith(prefix) for line in lines)
 
 
 def read_url(url: str) -> str:

@@ -150,7 +150,7 @@ CASES = [
         Symptoms(waiting="ErrImagePull", waiting_message="not found", image="reg/x:1", engine=True),
         "ImagePullFailed",
         Kind.WAITING,
-        "images.llamacpp is pinned with the plan: correct it, then change the annotation slipway.dev/replan",
+        "are pinned with the plan: correct them, then change the annotation slipway.dev/replan",
     ),
     (
         "never-ran",
