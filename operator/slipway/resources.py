@@ -55,6 +55,7 @@ JOB = Resource("batch", "v1", "Job", "jobs")
 AUTOSCALER = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 BUDGET = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+ENGINE = Resource(GROUP, VERSION, "ServingEngine", "servingengines", namespaced=False)
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 EVENT = Resource("events.k8s.io", "v1", "Event", "events")
 
@@ -66,7 +67,7 @@ BY_KIND: Mapping[str, Resource] = MappingProxyType(
         resource.kind: resource
         for resource in (
             MODEL, ARTIFACT, DEPLOYMENT, REVISION, SERVICE, CLAIM, POD, SECRET, NODE, NAMESPACE, JOB,
-            AUTOSCALER, BUDGET, NETWORK_POLICY, LEASE, EVENT,
+            AUTOSCALER, BUDGET, NETWORK_POLICY, ENGINE, LEASE, EVENT,
         )
     }
 )  # fmt: skip

@@ -78,6 +78,7 @@ class Settings:
         hub_ports: ports of the pods behind a hub or proxy that is named by the address of its Service.
         scrapers: who reaches every engine's port beside the callers that its model names.
         node_pools: nodes that don't exist yet, and prices.
+        serving_engines: ServingEngines of the cluster, name and spec in JSON; a revision pins its own.
         methods: optimisation methods that Jobs of this version make artifacts of.
         fs_group: group that owns volumes, and a sign that pods name their user; None leaves both to the
             cluster (OpenShift gives them).
@@ -97,6 +98,7 @@ class Settings:
     hub_ports: tuple[int, ...] = ()
     scrapers: tuple[Scraper, ...] = ()
     node_pools: tuple[NodePool, ...] = ()
+    serving_engines: tuple[tuple[str, str], ...] = ()
     methods: tuple[str, ...] = ("gguf",)
     fs_group: int | None = DEFAULT_FS_GROUP
 

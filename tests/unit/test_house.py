@@ -82,7 +82,7 @@ def files_of(package: ModuleType, *shared: str) -> set[str]:
 
 def test_every_engine_is_found() -> None:
     found = {name.replace("-", "_") for name in slipway.engines.ENGINES}
-    assert found == files_of(slipway.engines, "base", "arguments", "chat", "openai")
+    assert found == files_of(slipway.engines, "base", "arguments", "chat", "custom", "openai")
     assert "llamacpp" in found
 
 

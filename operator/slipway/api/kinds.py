@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from slipway.api.base import Model, Rule, matches
 from slipway.api.modelartifact import ModelArtifactSpec, ModelArtifactStatus
 from slipway.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
+from slipway.api.servingengine import ServingEngineSpec
 
 NAME_LIMIT = 40
 """Bytes of a ModelDeployment's name: children append up to 23 to it and must stay DNS labels of 63."""
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 """RFC 1035 label: a Service of this name must be valid."""
+ENGINE_NAME = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Kind:
         spec_rules: rules of ``spec`` that only make sense inside the object, such as immutability.
         root_rules: rules of the whole object; ``holds`` gets the object's name.
         scale: whether it has the scale subresource.
+        status: None for a kind that nobody reports on.
+        namespaced: false for one of the whole cluster.
     """
 
     name: str
@@ -50,11 +54,12 @@ class Kind:
     short: str
     description: str
     spec: type[Model]
-    status: type[Model]
+    status: type[Model] | None
     columns: tuple[Column, ...]
     root_rules: tuple[Rule, ...]
     spec_rules: tuple[Rule, ...] = ()
     scale: bool = False
+    namespaced: bool = True
 
 
 _READY = '.status.conditions[?(@.type=="Ready")]'
@@ -135,4 +140,31 @@ MODEL_ARTIFACT = Kind(
     ),
 )
 
-KINDS = (MODEL_DEPLOYMENT, MODEL_ARTIFACT)
+SERVING_ENGINE = Kind(
+    name="ServingEngine",
+    plural="servingengines",
+    short="seng",
+    description="An inference server of one's own, for the whole cluster: spec.engine.name of a "
+    "ModelDeployment takes its name like that of a built-in engine.",
+    spec=ServingEngineSpec,
+    status=None,
+    columns=(
+        Column("Format", ".spec.format", "What it loads."),
+        Column("Port", ".spec.port", "Where it listens.", "integer"),
+        _AGE,
+    ),
+    root_rules=(
+        Rule(
+            cel=f"size(self.metadata.name) <= {NAME_LIMIT} && self.metadata.name.matches('{ENGINE_NAME}')"
+            " && self.metadata.name != 'auto'",
+            holds=lambda name: len(name) <= NAME_LIMIT and matches(ENGINE_NAME, name) and name != "auto",
+            message="the name must be at most 40 lower-case letters, digits and dashes, and not auto: "
+            "spec.engine.name takes it",
+            field="metadata.name",
+            reason="InvalidName",
+        ),
+    ),
+    namespaced=False,
+)
+
+KINDS = (MODEL_DEPLOYMENT, MODEL_ARTIFACT, SERVING_ENGINE)

@@ -106,7 +106,7 @@ def _paragraphs(text: str) -> str:
 
 def build_crd(kind: Kind) -> dict[str, Any]:
     """The whole CustomResourceDefinition of one kind."""
-    subresources: dict[str, Any] = {"status": {}}
+    subresources: dict[str, Any] = {"status": {}} if kind.status else {}
     if kind.scale:
         subresources["scale"] = {
             "specReplicasPath": ".spec.replicas",
@@ -119,7 +119,7 @@ def build_crd(kind: Kind) -> dict[str, Any]:
         "storage": True,
         "additionalPrinterColumns": [column.build() for column in kind.columns],
         "schema": {"openAPIV3Schema": _root(kind)},
-        "subresources": subresources,
+        **({"subresources": subresources} if subresources else {}),
     }
     names = {
         "kind": kind.name,
@@ -133,7 +133,12 @@ def build_crd(kind: Kind) -> dict[str, Any]:
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": f"{kind.plural}.{GROUP}"},
-        "spec": {"group": GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "names": names,
+            "versions": [version],
+        },
     }
 
 
@@ -155,7 +160,7 @@ def _root(kind: Kind) -> dict[str, Any]:
             # Named so that a rule's fieldPath may point at it; the API server adds the rest.
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": spec,
-            "status": build_schema(kind.status),
+            **({"status": build_schema(kind.status)} if kind.status else {}),
         },
         "x-kubernetes-validations": [build_rule(rule) for rule in kind.root_rules],
     }

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 
 from slipway.api import reasons
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.validate import Problem, problem, suggest
 from slipway.engines.base import Drain, EngineDef, Launch, Metrics
+from slipway.engines.custom import build_engine
+from slipway.errors import InvalidSpecError
 from slipway.plan.capabilities import lacking
 from slipway.plan.decide import decide as decide_among
 from slipway.plan.decision import Plan
@@ -25,8 +29,10 @@ __all__ = [
     "Launch",
     "Metrics",
     "Problem",
+    "all_engines",
     "decide",
     "engine_facts",
+    "engine_named",
     "image_of",
     "problems",
 ]
@@ -42,8 +48,40 @@ def _discover() -> Mapping[str, EngineDef]:
     return MappingProxyType(found)
 
 
+BUILT_IN = Settings()
+"""An installation without engines of its own."""
 ENGINES: Mapping[str, EngineDef] = _discover()
-"""Engine name to engine."""
+"""Engine name to built-in engine."""
+
+
+@lru_cache(maxsize=64)
+def _custom(name: str, spec: str) -> EngineDef | InvalidSpecError:
+    try:
+        return build_engine(name, json.loads(spec))
+    except InvalidSpecError as error:
+        return error
+
+
+def all_engines(settings: Settings) -> Mapping[str, EngineDef]:
+    """Built-in engines and those of ServingEngines that can be used; a built-in name can't be taken."""
+    own = {name: _custom(name, spec) for name, spec in settings.serving_engines}
+    return {**{name: one for name, one in own.items() if isinstance(one, EngineDef)}, **ENGINES}
+
+
+def engine_named(settings: Settings, name: str) -> EngineDef:
+    """The engine of a plan.
+
+    Raises:
+        InvalidSpecError: ``UnknownEngine``, no such engine, or a ServingEngine that can't be used.
+    """
+    if name in ENGINES:
+        return ENGINES[name]
+    spec = dict(settings.serving_engines).get(name)
+    found = _custom(name, spec) if spec is not None else None
+    if isinstance(found, EngineDef):
+        return found
+    known = ", ".join(sorted(all_engines(settings)))
+    raise found or InvalidSpecError(reasons.UNKNOWN_ENGINE, f"{name!r} is no engine; known are {known}")
 
 
 def engine_facts(settings: Settings) -> tuple[EngineFacts, ...]:
@@ -53,7 +91,7 @@ def engine_facts(settings: Settings) -> tuple[EngineFacts, ...]:
     installation names an image for it.
     """
     named = {key.partition("/")[0] for key, _ in settings.images.engines}
-    found = (one.facts for one in ENGINES.values())
+    found = (one.facts for one in all_engines(settings).values())
     willing = (
         replace(one, goals=frozenset())
         if one.goals and "" not in one.goals and one.name not in named
@@ -73,7 +111,7 @@ def decide(
 def image_of(settings: Settings, spec: ModelDeploymentSpec, plan: Plan) -> str:
     """Image of the plan's engine: the user's, else the pinned one, the installation's, the engine's own."""
     accelerator = plan.accelerator.vendor if plan.accelerator else CPU
-    own = ENGINES[plan.engine].images.get(accelerator, "")
+    own = engine_named(settings, plan.engine).images.get(accelerator, "")
     return (
         (spec.engine.image if spec.engine else None)
         or settings.images.pinned
@@ -83,20 +121,27 @@ def image_of(settings: Settings, spec: ModelDeploymentSpec, plan: Plan) -> str:
     )
 
 
-def problems(spec: ModelDeploymentSpec) -> list[Problem]:
+def problems(spec: ModelDeploymentSpec, settings: Settings = BUILT_IN) -> list[Problem]:
     """Mistakes that only the engines know: an unknown name, an argument that we set, an unknown argument.
 
     Args:
         spec: a structurally valid spec.
+        settings: say which engines there are.
 
     Returns:
         All mistakes, in the order of the spec's fields; empty when there are none.
     """
     name = (spec.engine.name if spec.engine else None) or "auto"
-    if name != "auto" and name not in ENGINES:
-        text = f"{name!r} is no engine; {suggest(name, ['auto', *ENGINES])}"
-        return [problem(("spec", "engine", "name"), text, reasons.UNKNOWN_ENGINE)]
-    chosen = [one for one in ENGINES.values() if one.facts.goals] if name == "auto" else [ENGINES[name]]
+    if name == "auto":
+        chosen = [one for one in ENGINES.values() if one.facts.goals]
+    else:
+        try:
+            chosen = [engine_named(settings, name)]
+        except InvalidSpecError as error:
+            known = ["auto", *sorted(all_engines(settings))]
+            own = name in dict(settings.serving_engines)
+            text = error.message if own else f"{name!r} is no engine; {suggest(name, known)}"
+            return [problem(("spec", "engine", "name"), text, reasons.UNKNOWN_ENGINE)]
     # With ``auto`` an argument is wrong when any engine that may be chosen sets it itself; a wish is wrong
     # only when none of them can grant it.
     found = {found.message: found for engine in chosen for found in engine.problems(spec)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec, PodOverrides
-from slipway.engines import ENGINES, EngineDef, Launch, image_of
+from slipway.engines import EngineDef, Launch, engine_named, image_of
 from slipway.manifests import names, pod
 from slipway.manifests.owner import Owner, PublishedArtifact, child
 from slipway.manifests.placement import placement
@@ -38,7 +38,7 @@ def build_deployment(
     revision: str,
 ) -> dict[str, Any]:
     """The Deployment, named as its owner; without ``replicas`` while autoscaling is set."""
-    engine = ENGINES[plan.engine]
+    engine = engine_named(settings, plan.engine)
     startup = engine.startup_probe(Launch(spec, plan, owner.name, MODEL_PATH))
     budget = startup["periodSeconds"] * startup["failureThreshold"] + PROGRESS_MARGIN_SECONDS
     own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name, artifact=artifact.name)
@@ -76,7 +76,7 @@ def without_surge(deployment: dict[str, Any]) -> dict[str, Any]:
 def _template(
     owner: Owner, spec: ModelDeploymentSpec, plan: Plan, artifact: PublishedArtifact, settings: Settings
 ) -> dict[str, Any]:
-    engine = ENGINES[plan.engine]
+    engine = engine_named(settings, plan.engine)
     overrides = (spec.engine.pod_overrides if spec.engine else None) or PodOverrides()
     own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name)
     annotations = {

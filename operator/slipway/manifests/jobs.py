@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
-from slipway.engines import ENGINES
+from slipway.engines import engine_named
 from slipway.manifests import names, pod
 from slipway.manifests.artifacts import CONVERTED
 from slipway.manifests.job_sizes import JobSize, Subject, stage_size
@@ -170,6 +170,7 @@ def build_benchmark_job(
     Its name is ``job_name(revision, "benchmark", attempt)``; it has the label ``slipway.dev/revision``.
     ``source_claim`` is the source artifact's claim, for the tokenizer.
     """
+    metrics = engine_named(settings, plan.engine).metrics
     work = _Work(
         name=job_name(revision, "benchmark", attempt),
         stage="benchmark",
@@ -177,8 +178,8 @@ def build_benchmark_job(
         env={
             "SLIPWAY_ENDPOINT": service_url(owner.name, owner.namespace, settings),
             "SLIPWAY_MODEL_NAME": owner.name,
-            "SLIPWAY_METRICS_PATH": ENGINES[plan.engine].metrics.path,
-            "SLIPWAY_METRICS_PREFIX": ENGINES[plan.engine].metrics.prefix,
+            "SLIPWAY_METRICS_PATH": metrics.path,
+            "SLIPWAY_METRICS_PREFIX": metrics.prefix,
             **BENCHMARK,
         },
         parent_claim=source_claim,

@@ -32,6 +32,7 @@ class Pinned:
         images: image references at the time of planning.
         artifacts: names of the artifact chain, source first.
         asked: value of the annotation by which a person wished it, empty when nobody did.
+        engine: spec of the ServingEngine that serves, in JSON; empty for a built-in engine.
     """
 
     spec_hash: str
@@ -42,6 +43,7 @@ class Pinned:
     images: Images
     artifacts: tuple[str, ...]
     asked: str = ""
+    engine: str = ""
 
 
 def revision_name(owner_name: str, number: int, pinned: Pinned) -> str:
@@ -87,6 +89,7 @@ def read_pinned(raw: dict[str, Any]) -> Pinned:
             ),
             artifacts=tuple(str(one) for one in data["artifacts"]),
             asked=str(data.get("asked", "")),
+            engine=str(data.get("engine", "")),
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise ValueError(
@@ -96,13 +99,17 @@ def read_pinned(raw: dict[str, Any]) -> Pinned:
 
 
 def pinned_settings(settings: Settings, pinned: Pinned) -> Settings:
-    """``settings`` with the pinned images: an upgrade of the operator changes nothing that runs.
+    """``settings`` with the pinned images and engine: an upgrade of the operator changes nothing that runs.
 
     Pull policy and pull secrets stay the installation's: they say how to get an image, not which one.
     """
     fixed = pinned.images
     images = replace(settings.images, runtime=fixed.runtime, llamacpp=fixed.llamacpp, pinned=fixed.pinned)
-    return replace(settings, images=images)
+    others = tuple(one for one in settings.serving_engines if one[0] != pinned.plan.engine)
+    own = ((pinned.plan.engine, pinned.engine),) if pinned.engine else ()
+    return replace(
+        settings, images=images, serving_engines=(*own, *(others if own else settings.serving_engines))
+    )
 
 
 def _data(pinned: Pinned) -> dict[str, Any]:
@@ -118,6 +125,7 @@ def _data(pinned: Pinned) -> dict[str, Any]:
         "specHash": pinned.spec_hash,
         "artifacts": list(pinned.artifacts),
         **({"asked": pinned.asked} if pinned.asked else {}),
+        **({"engine": pinned.engine} if pinned.engine else {}),
     }
 
 

@@ -31,12 +31,14 @@ class Watched:
     Attributes:
         selector: label selector, empty for none.
         index: entries under which an object is found.
+        optional: the cluster may not know the kind; then there are no objects of it.
     """
 
     resource: Resource
     selector: str
     trim: Callable[[Raw], Raw]
     index: Callable[[Raw], Iterable[str]]
+    optional: bool = False
 
 
 def owners(raw: Raw) -> list[str]:
@@ -96,5 +98,6 @@ WATCHED: Final = (
     Watched(resources.NETWORK_POLICY, OURS, trim.whole, owners),
     Watched(resources.NODE, "", trim.node, _none),
     Watched(resources.NAMESPACE, "", trim.namespace, _none),
+    Watched(resources.ENGINE, "", trim.whole, _none, optional=True),
 )
-"""Nodes and Namespaces are cluster-wide; the rest lives in the watched namespaces."""
+"""Nodes, Namespaces and ServingEngines are cluster-wide; the rest lives in the watched namespaces."""

@@ -64,6 +64,7 @@ class ModelObserved:
         jobs: inspect and benchmark Jobs.
         children: Deployment, Service and so on with our owner reference.
         engine_pods: pods of the engine.
+        engines: ServingEngines of the cluster, by name.
         namespace_labels: None when the Namespace could not be read.
         credential: None when the spec names none or nothing needs it now.
     """
@@ -77,6 +78,7 @@ class ModelObserved:
     children: tuple[Raw, ...] = ()
     engine_pods: tuple[Raw, ...] = ()
     nodes: tuple[NodeObserved, ...] = ()
+    engines: tuple[Raw, ...] = ()
     namespace_labels: Mapping[str, str] | None = None
     credential: Credential | None = None
 

@@ -117,6 +117,7 @@ class Observer:
             ),
             engine_pods=self.store(resources.POD).find(f"model:{key.namespace}/{key.name}"),
             nodes=self._node_facts(),
+            engines=tuple(sorted(self.store(resources.ENGINE), key=lambda raw: str(raw["metadata"]["name"]))),
             namespace_labels=namespace["metadata"].get("labels", {}) if namespace else None,
             credential=await self._reads.credential(model),
         )

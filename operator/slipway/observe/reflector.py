@@ -37,6 +37,8 @@ In case the version itself is the trouble.
 """
 SHORT_SECONDS: Final = 1.0
 """A watch that ends sooner and without an event counts as failed: its server would be asked without end."""
+ABSENT_SECONDS: Final = 30.0
+"""How often a kind is asked for that the cluster does not know."""
 BACKOFF_FIRST: Final = 0.2
 BACKOFF_LIMIT: Final = 5.0
 
@@ -81,8 +83,14 @@ class Reflector:
             except GoneError as error:
                 self._version = ""
                 await self._pause(error)
+            except NotFoundError as error:
+                self._version = ""
+                if self._watched.optional:
+                    await self._absent()
+                else:
+                    await self._pause(error)
             except ApiError as error:
-                if self._failures >= FAILURES_BEFORE_LIST or isinstance(error, NotFoundError | RejectedError):
+                if self._failures >= FAILURES_BEFORE_LIST or isinstance(error, RejectedError):
                     self._version = ""
                 await self._pause(error)
 
@@ -95,6 +103,14 @@ class Reflector:
             "watch interrupted", extra={"kind": kind, "error": str(error), "retry_seconds": round(delay, 2)}
         )
         await asyncio.sleep(delay)
+
+    async def _absent(self) -> None:
+        """The cluster does not know the kind, and need not: nothing of it is there until somebody adds it."""
+        for old in self._store.held(self._namespace).values():
+            if self._store.drop(old):
+                self._notify(old, None)
+        self.synced.set()
+        await asyncio.sleep(ABSENT_SECONDS)
 
     async def _list(self) -> None:
         """Read everything page by page, then forget what was not in it.

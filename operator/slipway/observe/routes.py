@@ -59,6 +59,9 @@ def _concerned(stores: Stores, raw: Raw, *, moved: bool) -> Iterator[Key]:
             yield from _owners(raw)
             for name in listed_artifacts(raw):
                 yield Key(ARTIFACT, raw["metadata"]["namespace"], name)
+        case "ServingEngine":
+            name = raw["metadata"]["name"]
+            yield from (key_of(model) for model in stores[MODEL] if _names_engine(model, name))
         case "Node":
             yield from (key_of(model) for model in stores[MODEL] if not _planned(model))
         case "Namespace":
@@ -105,6 +108,10 @@ def _moved(old: Raw | None, new: Raw | None) -> bool:
         return True
     parts = ("generation", "annotations")
     return any(old["metadata"].get(part) != new["metadata"].get(part) for part in parts)
+
+
+def _names_engine(model: Raw, name: str) -> bool:
+    return ((model.get("spec") or {}).get("engine") or {}).get("name") == name
 
 
 def _planned(model: Raw) -> bool:

@@ -198,7 +198,7 @@ def _of_first(users: tuple[User, ...]) -> jobs.StageInputs:
     """Where the engine of the first user will run, as its Jobs bind the volume; and the model's facts."""
     for user in users:
         try:
-            spec = read_spec(user.model)
+            spec = read_spec(user.model, None)
             pinned = read_revision(user.revision) if user.revision else None
         except (InvalidSpecError, ValueError):
             continue

@@ -8,36 +8,39 @@ from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.errors import InvalidSpecError
 from slipway.manifests.revision import Pinned, read_pinned
 from slipway.observe.observed import Raw
+from slipway.settings import Settings
 
 _KEPT = 4096
-_read: dict[tuple[str, int], ModelDeploymentSpec | InvalidSpecError] = {}
+_read: dict[tuple[str, int, int], ModelDeploymentSpec | InvalidSpecError] = {}
 _revisions: dict[str, Pinned] = {}
 
 
-def read_spec(model: Raw) -> ModelDeploymentSpec:
+def read_spec(model: Raw, settings: Settings | None) -> ModelDeploymentSpec:
     """The typed spec; kept by generation, since validation costs more than the rest of a settled pass.
+
+    Another set of engines may make a wrong name right; without settings the engines are not asked.
 
     Raises:
         InvalidSpecError: reason of the first problem, messages of all.
     """
     meta = model["metadata"]
-    key = (str(meta["uid"]), int(meta.get("generation", 0)))
+    key = (str(meta["uid"]), int(meta.get("generation", 0)), hash(settings and settings.serving_engines))
     if key not in _read:
         while len(_read) >= _KEPT:
             del _read[next(iter(_read))]
-        _read[key] = _parse(model)
+        _read[key] = _parse(model, settings)
     found = _read[key]
     if isinstance(found, InvalidSpecError):
         raise found
     return found
 
 
-def _parse(model: Raw) -> ModelDeploymentSpec | InvalidSpecError:
+def _parse(model: Raw, settings: Settings | None) -> ModelDeploymentSpec | InvalidSpecError:
     try:
         spec = validate.parse({"metadata": {"name": model["metadata"]["name"]}, "spec": model["spec"]})
     except InvalidSpecError as error:
         return error
-    found = engines.problems(spec)
+    found = engines.problems(spec, settings) if settings else []
     if found:
         return InvalidSpecError(found[0].reason, "; ".join(f"{one.path}: {one.message}" for one in found))
     return spec

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
+
+import orjson
 
 from slipway.api import reasons
 from slipway.errors import InvalidSpecError
@@ -25,11 +28,12 @@ def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
     Each step says in conditions how far it is.
     """
     draft = Draft(seen.model, now, TYPES)
+    settings = replace(settings, serving_engines=_serving_engines(seen))
     serving.report_replicas(seen, draft)
     if seen.model["spec"].get("suspend"):
         return _suspended(seen, draft)
     try:
-        spec = read_spec(seen.model)
+        spec = read_spec(seen.model, settings)
     except InvalidSpecError as error:
         return _refused(error, seen, settings, draft)
     scene = Scene(seen, spec, planning_hash(spec), settings, now, planning.asked(seen.model))
@@ -41,6 +45,14 @@ def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
     else:
         upkeep.keep_serving(scene, draft)
     return draft.outcome(reasons.SERVING, "the model answers as specified")
+
+
+def _serving_engines(seen: ModelObserved) -> tuple[tuple[str, str], ...]:
+    """The cluster's own engines as settings hold them; nothing is parsed that no model names."""
+    return tuple(
+        (str(raw["metadata"]["name"]), orjson.dumps(raw.get("spec"), option=orjson.OPT_SORT_KEYS).decode())
+        for raw in seen.engines
+    )
 
 
 def _suspended(seen: ModelObserved, draft: Draft) -> Outcome:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from slipway.api import reasons
-from slipway.engines import decide, image_of
+from slipway.engines import ENGINES, decide, image_of
 from slipway.errors import InvalidSpecError, NothingFitsError
 from slipway.manifests import artifacts, jobs, network, revision
 from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
@@ -161,6 +161,7 @@ def _decide(scene: Scene, commit: str, facts: ModelFacts, draft: Draft) -> None:
         images=_images(scene, plan),
         artifacts=tuple(one.name for one in whole),
         asked=scene.asked,
+        engine=_engine_spec(scene, plan),
     )
     _ask_for_revision(scene, pinned, draft)
     draft.unknown(reasons.PLANNED, reasons.PLANNING, "the plan is being pinned")
@@ -197,6 +198,11 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
         replace(pinned, plan=plan, images=_kept(scene, pinned, plan), artifacts=names, asked=answered),
         draft,
     )
+
+
+def _engine_spec(scene: Scene, plan: Plan) -> str:
+    """The plan's ServingEngine as it is now: what somebody makes of it later changes nothing that runs."""
+    return dict(scene.settings.serving_engines).get(plan.engine, "") if plan.engine not in ENGINES else ""
 
 
 def _kept(scene: Scene, pinned: Pinned, plan: Plan) -> Images:

@@ -86,7 +86,7 @@ def _as_it_runs(scene: Scene, wished: Raw, served: PublishedArtifact) -> Raw | N
     observed = scene.child("Deployment")
     if observed is None:
         artifact = scene.seen.artifacts.get(served.name)
-        whole = is_ready(artifact) and not engines.problems(scene.spec)
+        whole = is_ready(artifact) and not engines.problems(scene.spec, scene.settings)
         return wished if whole else None
     if wished["spec"].get("replicas") in (None, observed["spec"].get("replicas", 1)):
         return None

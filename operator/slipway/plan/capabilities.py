@@ -33,7 +33,7 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
     "system-prompt": Capability(
         "generation.systemPrompt",
         lambda engine: engine.generation is not None and engine.generation.system_prompt is not None,
-        "a system prompt of the server's own",
+        "system prompt of the server's own",
     ),
     "sampling-defaults": Capability(
         "generation",
@@ -51,13 +51,13 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
     ),
     "data-parallel": Capability("dataParallel", lambda engine: _more(engine.data_parallel), "data parallel"),
     "memory-share": Capability(
-        "gpuMemoryShare", lambda engine: engine.gpu_memory_share is not None, "a share of device memory"
+        "gpuMemoryShare", lambda engine: engine.gpu_memory_share is not None, "share of device memory"
     ),
     "prefix-caching": Capability(
-        "prefixCaching", lambda engine: engine.prefix_caching is not None, "a switch for prefix caching"
+        "prefixCaching", lambda engine: engine.prefix_caching is not None, "switch for prefix caching"
     ),
     "chunked-prefill": Capability(
-        "chunkedPrefill", lambda engine: engine.chunked_prefill is not None, "a switch for chunked prefill"
+        "chunkedPrefill", lambda engine: engine.chunked_prefill is not None, "switch for chunked prefill"
     ),
     "load-format": Capability(
         "loadFormat", lambda engine: engine.load_format is not None, "ways to load weights"
@@ -65,7 +65,7 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
     "structured-output": Capability(
         "structuredOutput",
         lambda engine: engine.structured_output is not None,
-        "a choice of grammar backends",
+        "choice of grammar backends",
     ),
     "tool-parser": Capability("toolParser", lambda engine: engine.tool_parser is not None, "tool parsers"),
     "reasoning-parser": Capability(

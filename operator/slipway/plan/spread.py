@@ -34,7 +34,7 @@ def spreads(request: Request, kind: Kind, engine: EngineFacts) -> Iterator[Paral
             yield Parallel(size, 1, wishes.data)
     if not tensors or not pipelines:
         return
-    for stages in range(2, most + 1):
+    for stages in range(2, min(most, facts.layers) + 1):
         if wishes.pipeline in (None, stages) and stages * tensors[-1] * wishes.data <= most:
             yield Parallel(tensors[-1], stages, wishes.data)
     if "multi-node" in engine.capabilities and not kind.gpu.sharing and wishes.data == 1:
