@@ -28,6 +28,7 @@ define CLUSTER_FOR_TESTS
 @$(LEDGER) "install" -- $(PY) hack/demo/install.py
 endef
 CLUSTER_TESTS := $(PYTEST) -q -m "cluster and not lifecycle" --durations=15 tests/cluster
+ENGINE_TESTS := $(PYTEST) -q -m engines --durations=15 tests/engines tests/unit
 
 include hack/cluster/make.mk
 include hack/images/make.mk
@@ -96,6 +97,16 @@ test-cluster: preflight ## tests on the local cluster, with all that they need; 
 	@$(LEDGER) "cluster tools" -- $(MAKE) --no-print-directory tools tools-test
 	$(CLUSTER_FOR_TESTS)
 	@$(LEDGER) "cluster tests" --show -- $(CLUSTER_TESTS)
+
+.PHONY: test-engines test-all
+test-engines: preflight ## every engine served for real, fake GPU nodes, LeaderWorkerSets: builds 6 GB of images first
+	@$(LEDGER) "cluster tools" -- $(MAKE) --no-print-directory tools tools-test tools-engines
+	@$(LEDGER) "images" -- $(MAKE) --no-print-directory images
+	@$(LEDGER) "engine images" -- $(MAKE) --no-print-directory engine-images
+	@$(LEDGER) "cluster" -- $(MAKE) --no-print-directory cluster-test
+	@$(LEDGER) "install" -- $(PY) hack/demo/install.py --engines
+	@$(LEDGER) "engine tests" --show -- $(ENGINE_TESTS)
+test-all: check test test-engines ## every test that there is
 
 .PHONY: bench
 bench: bootstrap ## the figures of docs/benchmarks.md, measured here and now

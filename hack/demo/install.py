@@ -1,4 +1,7 @@
-"""Load the images into the local cluster, start the model hub, install the chart; can be repeated."""
+"""Load the images into the local cluster, start the model hub, install the chart; can be repeated.
+
+``--engines`` loads the images of ``make engine-images`` too and tells the chart of them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ NEXT = "next: make cluster-doctor; logs are in .cluster/log/"
 def main() -> int:
     """Install; returns the exit code."""
     images = json.loads((ROOT / ".cluster/images.json").read_text())
-    archives = [entry["archive"] for entry in images.values()]
+    engines = (
+        json.loads((ROOT / ".cluster/engine-images.json").read_text()) if "--engines" in sys.argv else {}
+    )
+    archives = [entry["archive"] for entry in (*images.values(), *engines.values())]
     step("loading images", [sys.executable, "hack/cluster/cluster.py", "load", *archives])
     step("starting the model hub", [sys.executable, "hack/hub/hub.py", "up"])
     try:
@@ -30,7 +36,7 @@ def main() -> int:
     except release.ReleaseError as error:
         print(f"failed: reading the Helm release: {error}\n{NEXT}", file=sys.stderr)
         return 1
-    step("helm upgrade --install slipway", helm(images))
+    step("helm upgrade --install slipway", helm(images, engines))
     ready = kubectl("rollout", "status", "deploy/slipway", "-n", "slipway-system", "--timeout=180s")
     step("waiting for the operator", ready)
     return 0
@@ -51,7 +57,7 @@ def kubectl(*args: str) -> list[str]:
     return [str(ROOT / ".venv/bin/kubectl"), "--kubeconfig", str(KUBECONFIG), *args]
 
 
-def helm(images: dict[str, dict[str, str]]) -> list[str]:
+def helm(images: dict[str, dict[str, str]], engines: dict[str, dict[str, str]]) -> list[str]:
     """The Helm command line: the chart with this machine's images by digest, and the small hub."""
     binary = os.environ.get("SLIPWAY_HELM") or str(ROOT / ".cluster/bin/helm")
     command = [
@@ -60,6 +66,9 @@ def helm(images: dict[str, dict[str, str]]) -> list[str]:
     ]  # fmt: skip
     for role in ("operator", "runtime", "llamacpp"):
         command += ["--set", f"images.{role}.digest={images[role]['digest']}"]
+    for name, entry in engines.items():
+        repository = entry["ref"].rpartition(":")[0]
+        command += ["--set", f"engineImages.{name}.cpu={repository}@{entry['digest']}"]
     return command
 
 
