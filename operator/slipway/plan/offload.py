@@ -52,12 +52,14 @@ def candidates(request: Request, kind: Kind, engine: EngineFacts) -> Iterator[Ca
 def _best(request: Request, kind: Kind, engine: EngineFacts, level: str, position: int) -> Candidate | None:
     """The level with most of it on devices; more requests at once come second, as they cost layers."""
     wished = request.wishes.concurrency
-    tried = [
-        one
-        for concurrency in ((wished,) if wished else CONCURRENCIES)
-        if (one := _candidate(request, kind, engine, level, position, concurrency)) is not None
-    ]
-    return min(tried, key=lambda one: (one.place, -one.concurrency), default=None)
+    best: Candidate | None = None
+    for concurrency in (wished,) if wished else CONCURRENCIES:
+        one = _candidate(request, kind, engine, level, position, concurrency)
+        if one is not None and (best is None or one.place < best.place):
+            best = one
+        if best is not None and best.place == NODE:
+            break
+    return best
 
 
 def _candidate(
