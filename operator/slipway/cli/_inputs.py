@@ -49,7 +49,12 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="YAML or JSON with ModelDeployments; - is standard input"
     )
-    parser.add_argument("--nodes", metavar="FILE", help="output of: kubectl get nodes -o json")
+    parser.add_argument(
+        "--nodes",
+        metavar="FILE",
+        help="output of: kubectl get nodes -o json, or of kubectl get nodes,pods -A -o json, which says what "
+        "is in use",
+    )
     parser.add_argument(
         "--model",
         metavar="DIR",
@@ -127,20 +132,22 @@ def nodes_or_assumed(file: str | None) -> list[NodeFacts]:
 
 
 def read_nodes(file: str) -> list[NodeFacts]:
-    """Nodes of ``kubectl get nodes -o json`` (or yaml), or of one Node.
+    """Nodes of ``kubectl get nodes -o json`` (or yaml), or of one Node; Pods beside them say what is in use.
 
     Raises:
         UsageError: the file holds something else.
     """
     from slipway.plan.nodes import node_facts
+    from slipway.plan.usage import devices_used, with_usage
 
     found = read_data(file)
     listed = found.get("items", [found]) if isinstance(found, dict) else found
     items = listed if isinstance(listed, list) else [listed]
-    if not all(isinstance(one, dict) and one.get("kind") == "Node" for one in items):
+    if not all(isinstance(one, dict) and one.get("kind") in ("Node", "Pod") for one in items):
         raise UsageError(f"{file} holds something else than Nodes: make it by kubectl get nodes -o json")
     try:
-        return [node_facts(one) for one in items]
+        nodes = [node_facts(one) for one in items if one["kind"] == "Node"]
+        return with_usage(nodes, devices_used(one for one in items if one["kind"] == "Pod"))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"{file} is no output of kubectl get nodes -o json: a node has no readable {error}"

@@ -87,8 +87,8 @@ def rejected(seen: Seen, chosen: Candidate, others: Sequence[Candidate]) -> tupl
     """Every option not taken: what did not fit, what came later, what no engine has, nodes of no use."""
     later = [Rejected(one.what, _later(seen, chosen, one)) for one in others if one.what != chosen.what]
     return (
-        *(Rejected(one.option, one.reason) for one in seen.misses),
         *later,
+        *(Rejected(one.option, one.reason) for one in seen.misses),
         *_lower_levels(seen, chosen),
         *seen.lacking,
         *refused_nodes(seen.refusals),
