@@ -41,6 +41,7 @@ KINDS = {
     "hpa": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "pdb": ("/apis/policy/v1", "poddisruptionbudgets"),
     "networkpolicies": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    "endpointslices": ("/apis/discovery.k8s.io/v1", "endpointslices"),
     "leases": ("/apis/coordination.k8s.io/v1", "leases"),
 }
 """Kind, as kubectl takes it, to where the API server has it."""

@@ -1,0 +1,89 @@
+"""Every engine that runs without a GPU serves the real small model, as a user asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from slipway.engines import ENGINES
+from tests.cluster import access
+from tests.cluster.access import ROOT
+from tests.cluster.namespaces import Cluster, own_namespace
+from tests.engines.asking import asked, endpoint, request
+
+pytestmark = [pytest.mark.cluster, pytest.mark.engines]
+QUESTION = "What is the capital of France?"
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one engine is asked for, and what it then serves."""
+
+    engine: str
+    level: str
+    metrics: bool = True
+
+
+CASES = (
+    Case("vllm", "BF16"),
+    Case("transformers", "BF16"),
+    Case("llama-cpp-python", "F16", metrics=False),
+    Case("ollama", "F16", metrics=False),
+)
+
+
+@pytest.fixture(scope="module")
+def built() -> dict[str, Any]:
+    """The engines' images that the node has."""
+    found: dict[str, Any] = json.loads((ROOT / ".cluster/engine-images.json").read_text())
+    return found
+
+
+@pytest.fixture
+def home() -> Iterator[Cluster]:
+    """A namespace of this test's own, empty again after it: engines are large."""
+    with own_namespace("engine") as made:
+        yield made
+        made.kubectl("delete", "mdl", "--all", "--wait=true", "--timeout=120s")
+        made.kubectl("wait", "pods", "--all", "--for=delete", "--timeout=120s", check=False)
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.engine)
+def test_the_engine_answers(case: Case, built: dict[str, Any], home: Cluster) -> None:
+    assert case.engine in built, f"no image of {case.engine}: make engine-images"
+    wish = {"name": case.engine, "contextLength": 2048, "concurrency": 2}
+    home.model("chat", engine=wish, optimize={"method": "none"})
+    status = home.wait_ready("chat", 1200)["status"]
+    assert (status["plan"]["engine"], status["plan"]["level"]) == (case.engine, case.level)
+    (pod,) = home.engines("chat")
+    image = pod["spec"]["containers"][0]["image"]
+    assert image.endswith(built[case.engine]["digest"])
+    base = endpoint(home, "chat")
+    answer = asked(
+        base, {"messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 24}
+    )
+    assert "Paris" in answer["choices"][0]["message"]["content"]
+    assert answer["usage"]["completion_tokens"] > 1
+    assert streamed(base) > 1
+    if case.metrics:
+        engine = ENGINES[case.engine].metrics
+        text = access.DIRECT.open(f"{base}{engine.path}", timeout=10).read().decode()
+        for name in (engine.running, engine.waiting, engine.generated_tokens):
+            assert f"\n{name}" in text, name
+    results = {one["check"]: one for one in status["checklist"]["results"]}
+    assert results["pod-security"]["result"] == "PASS"
+    assert results["errors"]["result"] == "PASS"
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def streamed(base: str) -> int:
+    """Pieces of a streamed answer."""
+    body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 16, "stream": True}
+    with access.DIRECT.open(request(base, body), timeout=120) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line.startswith("data: {")]
+    return sum(bool(json.loads(line[6:])["choices"]) for line in lines)
