@@ -171,11 +171,13 @@ class Engine(Model):
     name: (
         Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] | None
     ) = None
-    """auto (the default) or an engine: llamacpp."""
+    """auto (the default): the planner chooses llamacpp or vllm, by nodes and goal. Else an engine (slipway
+    engines lists them) or a ServingEngine of the cluster."""
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = None
     """Image in place of the engine's default; by digest (name@sha256:...) it can't change under you. It has
-    /usr/bin/llama-server, /bin/sh and curl, writes to /tmp only, and runs as user 65532 (where the
-    installation leaves users to the cluster: as its own USER, a number other than 0)."""
+    the engine's program where the default image has it (llamacpp on CPU: /usr/bin/llama-server), /bin/sh and
+    curl, writes to /tmp only, and runs as user 65532 (where the installation leaves users to the cluster: as
+    its own USER, a number other than 0)."""
     context_length: Annotated[int, Field(ge=128, le=10_000_000)] | None = None
     """Tokens of context for each request; default 4096, or the model's own limit where that is smaller."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None

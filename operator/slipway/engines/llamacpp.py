@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.api.modeldeployment import Generation, ModelDeploymentSpec
+from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines.arguments import argument_problems, user_args
 from slipway.engines.base import Drain, EngineDef, Launch, Metrics
@@ -14,9 +14,12 @@ from slipway.plan.decision import Plan
 from slipway.plan.facts import EngineFacts, Loads
 
 PORT = 8080
+GUESS_TOKENS, GUESS_WINDOW = 5, 4
 ALL_LAYERS = 999
 """More layers than any model has: all of them go to the device."""
 SERVER = "/usr/bin/llama-server"
+DEVICE_SERVER = "/app/llama-server"
+"""Where llama.cpp's own images for devices have it."""
 MODEL_FILE = "model.gguf"
 TEMPLATE_FILE = "chat_template.jinja"
 WRITTEN_TEMPLATE = "/tmp/chat.jinja"  # noqa: S108 - the pod's own emptyDir
@@ -96,6 +99,11 @@ RESERVED: Mapping[str, str] = {
     "top-k": "spec.engine.generation.topK",
     **dict.fromkeys(("n", "predict", "n-predict"), "spec.engine.generation.maxTokens"),
     **dict.fromkeys(("ngl", "gpu-layers", "n-gpu-layers"), "spec.engine.gpuMemoryShare"),
+    **dict.fromkeys(("fit", "fa", "flash-attn"), ""),
+    **dict.fromkeys(("cache-prompt", "no-cache-prompt"), "spec.engine.prefixCaching"),
+    **dict.fromkeys(
+        ("spec-type", "spec-ngram-simple-size-n", "spec-ngram-simple-size-m"), "spec.engine.speculative"
+    ),
     **dict.fromkeys(("ctk", "cache-type-k", "ctv", "cache-type-v"), "spec.engine.kvCacheDtype"),
     **dict.fromkeys(("host", "port", "api-prefix", "reuse-port"), ""),
     **dict.fromkeys(("metrics", "ui", "webui", "no-ui", "no-webui", "jinja", "no-jinja"), ""),
@@ -111,9 +119,10 @@ TEMPLATE_RESERVED = dict.fromkeys(
 
 def command(launch: Launch) -> list[str]:
     """The server; behind a shell when a system prompt has to be put into the chat template first."""
+    server = SERVER if launch.plan.accelerator is None else DEVICE_SERVER
     if _generation(launch.spec).system_prompt is None:
-        return [SERVER]
-    return ["/bin/sh", "-c", PROLOGUE, "prologue", launch.model_path, SERVER]
+        return [server]
+    return ["/bin/sh", "-c", PROLOGUE, "prologue", launch.model_path, server]
 
 
 def args(launch: Launch) -> list[str]:
@@ -139,16 +148,30 @@ def args(launch: Launch) -> list[str]:
         "--chat-template-file": WRITTEN_TEMPLATE if generation.system_prompt is not None else None,
     }
     flags = ["--no-kv-unified", "--metrics", "--jinja", "--no-webui", "--offline"]
+    caching = launch.spec.engine.prefix_caching if launch.spec.engine else None
+    flags += [] if caching is None else ["--cache-prompt" if caching else "--no-cache-prompt"]
     valued = [part for name, value in given.items() if value is not None for part in (name, value)]
     return [*valued, *flags, *user_args(launch.spec)]
 
 
 def _device_args(launch: Launch) -> dict[str, str | None]:
-    """Layers on the device, and the type of the KV cache."""
-    plan, wished = launch.plan, launch.spec.engine.kv_cache_dtype if launch.spec.engine else None
-    layers = None if plan.accelerator is None else str(plan.gpu_layers or ALL_LAYERS)
-    dtype = None if wished in (None, "auto") else wished
-    return {"--n-gpu-layers": layers, "--cache-type-k": dtype, "--cache-type-v": dtype}
+    """Layers on the device, the type of the KV cache, guesses."""
+    plan, engine = launch.plan, launch.spec.engine or Engine()
+    on_device = plan.accelerator is not None
+    dtype = None if engine.kv_cache_dtype in (None, "auto") else engine.kv_cache_dtype
+    guess = engine.speculative
+    return {
+        "--n-gpu-layers": str(plan.gpu_layers or ALL_LAYERS) if on_device else None,
+        # The plan has fitted everything; the server would shrink what it was not told.
+        "--fit": "off" if on_device else None,
+        "--cache-type-k": dtype,
+        "--cache-type-v": dtype,
+        # Values of fewer bits can't be read without it.
+        "--flash-attn": "on" if dtype else None,
+        "--spec-type": "ngram-simple" if guess else None,
+        "--spec-ngram-simple-size-n": _text(guess.window or GUESS_WINDOW) if guess else None,
+        "--spec-ngram-simple-size-m": _text(guess.tokens or GUESS_TOKENS) if guess else None,
+    }
 
 
 def env(launch: Launch) -> dict[str, str]:
@@ -227,7 +250,7 @@ ENGINE = EngineDef(
         loads={"cpu": GGUF, "nvidia": GGUF, "amd": GGUF, "intel": GGUF},
         architectures={
             "cpu": BOTH,
-            "nvidia": frozenset({"amd64"}),
+            "nvidia": BOTH,
             "amd": frozenset({"amd64"}),
             "intel": frozenset({"amd64"}),
         },
@@ -239,6 +262,8 @@ ENGINE = EngineDef(
                 "kv-cache-q8_0",
                 "kv-cache-q4_0",
                 "pipeline-parallel",
+                "prefix-caching",
+                "speculative-ngram",
             }
         ),
         goals=frozenset({"", "throughput", "latency", "cost", "quality"}),
@@ -246,9 +271,9 @@ ENGINE = EngineDef(
     ),
     images={
         "cpu": "",
-        "nvidia": "ghcr.io/ggml-org/llama.cpp:server-cuda",
-        "amd": "ghcr.io/ggml-org/llama.cpp:server-rocm",
-        "intel": "ghcr.io/ggml-org/llama.cpp:server-intel",
+        "nvidia": "ghcr.io/ggml-org/llama.cpp:server-cuda-b11382",
+        "amd": "ghcr.io/ggml-org/llama.cpp:server-rocm-b11277",
+        "intel": "ghcr.io/ggml-org/llama.cpp:server-intel-b10820",
     },
     port=PORT,
     metrics=METRICS,

@@ -18,7 +18,10 @@ import pytest
 from slipway.api.validate import Problem
 from slipway.engines import ENGINES, Launch, decide, image_of, llamacpp, problems
 from slipway.plan.decision import Plan
+from slipway.plan.nodes import node_facts
 from slipway.settings import Images, Settings
+from tests.support.gpu_nodes import gpu_node
+from tests.support.parsers import check_arguments
 from tests.support.planning import MODELS, NODES, spec
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "engines" / "llama-server-flags.json"
@@ -269,3 +272,25 @@ def test_system_prompt_is_one_jinja_literal() -> None:
     prefix = llamacpp.chat_prefix('It\'s "a\\b".\r\n\t{{ x }} %}')
     assert "'content': 'It\\'s \"a\\\\b\".\\r\\n\\t{{ x }} %}'" in prefix
     assert "\n" not in prefix
+
+
+def test_layers_on_a_device_and_all_wishes_pass_the_real_parser() -> None:
+    node = node_facts(gpu_node("rtx-4060-laptop", "laptop"))
+    wish = {
+        "name": "llamacpp", "contextLength": 2048, "kvCacheDtype": "q8_0", "prefixCaching": False,
+        "speculative": {"tokens": 7}, "generation": {"temperature": "0.1"},
+    }  # fmt: skip
+    asked = spec(engine=wish)
+    found = decide(asked, MODELS["llama2-13b"], [node], Settings())
+    assert found.accelerator is not None
+    args = ENGINE.args(Launch(asked, found, "chat", "/models"))
+    assert check_arguments("llama-server", args) == []
+    given = dict(pairwise(args))
+    assert given["--n-gpu-layers"] == str(found.gpu_layers)
+    assert (given["--cache-type-v"], given["--flash-attn"]) == ("q8_0", "on")
+    assert (given["--spec-ngram-simple-size-m"], given["--spec-ngram-simple-size-n"]) == ("7", "4")
+    assert "--no-cache-prompt" in args
+    assert ENGINE.command(Launch(asked, found, "chat", "/models")) == ["/app/llama-server"]
+    whole = decide(spec(), MODELS["llama3-8b"], [node], Settings())
+    assert dict(pairwise(ENGINE.args(Launch(spec(), whole, "chat", "/models"))))["--n-gpu-layers"] == "999"
+    assert check_arguments("llama-server", ENGINE.args(launch(**EVERYTHING))) == []
