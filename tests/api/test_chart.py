@@ -22,7 +22,7 @@ from tests.support.spec_cases import Case
 pytestmark = pytest.mark.api
 
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:slipway"
-CRDS = ("modelartifacts.slipway.dev", "modeldeployments.slipway.dev")
+CRDS = ("modelartifacts.slipway.dev", "modeldeployments.slipway.dev", "servingengines.slipway.dev")
 KEEP = "helm.sh/resource-policy"
 
 
@@ -77,6 +77,7 @@ def test_rights_of_the_operator(release: Api) -> None:
         ("get", "pods:log"),
         ("get", "secrets"),
         ("list", "nodes"),
+        ("watch", "servingengines.slipway.dev"),
     ]
     refused = [
         ("list", "secrets"),
@@ -185,6 +186,7 @@ MAY_NOT = {
         ("delete", "modelartifacts.slipway.dev"),
     ],
     "editer": [
+        ("create", "servingengines.slipway.dev"),
         ("create", "modelartifacts.slipway.dev"),
         ("patch", "modelartifacts.slipway.dev"),
         ("patch", "modelartifacts.slipway.dev:status"),
@@ -246,7 +248,7 @@ def crd(api: Api, name: str) -> dict[str, Any]:
 
 
 def test_crds_that_are_not_kept_go_with_the_release_and_so_do_the_models(changed: Api) -> None:
-    assert [crd(changed, name)["metadata"]["annotations"].get(KEEP) for name in CRDS] == ["keep", "keep"]
+    assert [crd(changed, name)["metadata"]["annotations"].get(KEEP) for name in CRDS] == ["keep"] * 3
     changed.must("create", "-f", "-", stdin=Case("", {}, name="going").obj)
     install(changed, CHART, "--set", "crds.keep=false")
     assert [name for name in CRDS if KEEP in crd(changed, name)["metadata"].get("annotations", {})] == []

@@ -128,3 +128,43 @@ def test_explain_teaches(api: Api) -> None:
     assert "Q4_K_M (3-5%, the default)" in text
     assert "maxQualityLoss <string> Gate: the largest relative increase in perplexity" in text
     assert "enum: throughput, latency, cost, quality" in text
+
+
+ENGINE = {
+    "images": {"cpu": "acme.example/server:1"},
+    "format": "safetensors",
+    "args": ["--model={modelPath}"],
+    "metrics": {"prefix": "acme_"},
+}
+
+
+def engine(name: str = "acme", **spec: Any) -> dict[str, Any]:
+    """A ServingEngine."""
+    return {
+        "apiVersion": "slipway.dev/v1alpha1",
+        "kind": "ServingEngine",
+        "metadata": {"name": name},
+        "spec": ENGINE | spec,
+    }
+
+
+def test_an_engine_of_ones_own_is_admitted(api: Api) -> None:
+    assert api.judge(engine()).code == HTTPStatus.CREATED
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (engine(images={"tpu": "a:1"}), "an accelerator is one of cpu, nvidia, amd, intel, gaudi, ascend"),
+        (engine(methods=["gguf"]), "method gguf goes with format gguf"),
+        (engine(format="gguf", methods=["awq"]), "method gguf goes with format gguf"),
+        (engine(format="onnx"), "Unsupported value"),
+        (engine("auto"), "not auto"),
+        (engine(port=80), "should be greater than or equal to 1024"),
+    ],
+    ids=["accelerator", "method", "format and method", "format", "name", "port"],
+)
+def test_a_wrong_engine_is_refused(api: Api, given: dict[str, Any], words: str) -> None:
+    answer = api.judge(given)
+    assert answer.code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert words in answer.message

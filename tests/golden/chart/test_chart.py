@@ -63,7 +63,7 @@ def test_crds_are_ours_and_stay() -> None:
 def test_crds_can_go_with_the_release() -> None:
     objects = render("--set", "crds.keep=false")
     crds = [obj for obj in objects if obj["kind"] == "CustomResourceDefinition"]
-    assert len(crds) == 2
+    assert len(crds) == 3
     assert [crd for crd in crds if "helm.sh/resource-policy" in crd["metadata"].get("annotations", {})] == []
 
 
@@ -139,7 +139,8 @@ def test_namespaced_rights_reach_only_the_named_namespaces() -> None:
     objects = render(*values("namespaced"))
     (cluster_wide,) = [obj for obj in objects if obj["kind"] == "ClusterRole"]
     assert cluster_wide["rules"] == [
-        {"apiGroups": [""], "resources": ["nodes", "namespaces"], "verbs": ["get", "list", "watch"]}
+        {"apiGroups": [""], "resources": ["nodes", "namespaces"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["slipway.dev"], "resources": ["servingengines"], "verbs": ["get", "list", "watch"]},
     ]
     assert sorted(obj["metadata"]["namespace"] for obj in objects if obj["kind"] == "Role") == [
         NAMESPACE,
