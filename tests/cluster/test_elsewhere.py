@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from hack.cluster import host, layout
+from slipway.engines import ENGINES
+from slipway.plan.nodes import node_facts
 from tests.cluster import access
 from tests.cluster.access import ROOT
 from tests.cluster.hub import SMOLLM2
@@ -118,13 +120,39 @@ def test_jobs_reach_a_hub_behind_a_service(cluster: Cluster) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.unverified("GPU nodes")
-def test_a_gpu_node_is_planned_honestly(cluster: Cluster) -> None:
-    nodes = Cluster("").list("nodes")
-    assert any(re.search(r"/gpu$", key) for node in nodes for key in node["status"]["allocatable"])
+def test_a_gpu_node_serves_by_vllm(cluster: Cluster) -> None:
+    assert vendors()
     cluster.model("smollm2")
-    plan = cluster.wait_ready("smollm2")["status"]["plan"]
-    assert plan["engine"] == "llamacpp"
-    assert any("GPU" in one["reason"] for one in plan["rejected"])
+    plan = cluster.wait_ready("smollm2", 1800)["status"]["plan"]
+    assert plan["engine"] == "vllm"
+    (pod,) = cluster.engines("smollm2")
+    limits = pod["spec"]["containers"][0]["resources"]["limits"]
+    assert limits[plan["accelerator"]["resource"]] == str(plan["accelerator"]["count"])
+
+
+def vendors() -> set[str]:
+    """Whose devices the cluster's nodes offer."""
+    found = (node_facts(node) for node in Cluster("").list("nodes"))
+    return {gpu.vendor for node in found for gpu in node.gpus if gpu.vendor}
+
+
+@pytest.mark.unverified("GPU engines' public images")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_answers_on_a_device(engine: str, cluster: Cluster) -> None:
+    if not vendors() & set(ENGINES[engine].images):
+        pytest.skip(f"no image of {engine} for these devices")
+    cluster.model("smollm2", engine={"name": engine})
+    plan = cluster.wait_ready("smollm2", 1800)["status"]["plan"]
+    assert plan["accelerator"]["vendor"] in vendors()
+
+
+@pytest.mark.unverified("Node pools that scale from zero")
+def test_a_pool_grows_for_a_model(cluster: Cluster) -> None:
+    before = {node["metadata"]["name"] for node in Cluster("").list("nodes")}
+    cluster.model("smollm2")
+    cluster.wait_ready("smollm2", 2700)
+    (pod,) = cluster.engines("smollm2")
+    assert pod["spec"]["nodeName"] not in before
 
 
 def run_stage(stage: str, folder: Path, **env: str) -> dict[str, Any]:
