@@ -34,6 +34,8 @@ QUANTISED_ON: Final = frozenset({"amd64"})
 BATCHED: Final = 2048
 LIVE_FLOATS: Final = 16
 """Tokens computed at once, and floats alive for each of them, in hidden sizes."""
+WORKERS_MEMORY: Final = 512 * MIB
+"""Size of the shared memory volume of PyTorch engines: vLLM 0.32 refuses to start with less than 240 MiB."""
 LEAST_KV: Final = GIB
 """PyTorch engines on CPU are given whole GiB for the KV cache."""
 
@@ -139,7 +141,7 @@ def _on_nodes(
         concurrency=concurrency,
         memory=memory,
         container_memory=container,
-        shared_memory=SHARED_MEMORY,
+        shared_memory=SHARED_MEMORY if form == "gguf" else WORKERS_MEMORY,
         cpu_millis=wishes.cpu_millis or cpu_request(request.facts, cores),
         threads=max(1, wishes.cpu_millis // 1000 if wishes.cpu_millis else min(int(cores), MAX_THREADS)),
         fitting=fitting,

@@ -21,7 +21,7 @@ from slipway.plan.preference import SMALL_DEVICE, tier
 from slipway.plan.quantities import GIB, MIB, gib_text, round_up
 from slipway.plan.spread import spreads
 
-SHARED_MEMORY: Final = (64 * MIB, 2 * GIB)
+SHARED_MEMORY: Final = (512 * MIB, 2 * GIB)
 """Size of the shared memory volume for one device and for several, whose workers and NCCL talk through it."""
 BASE_CPU_MILLIS: Final = 1000
 DEVICE_CPU_MILLIS: Final = 1000
