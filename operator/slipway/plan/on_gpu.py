@@ -99,7 +99,8 @@ def _refused(one: _Try) -> str:  # noqa: PLR0911 - a list of reasons
     """Why this engine can't serve this method here, whatever the memory; ``UNASKED`` is not worth a word."""
     wishes, method, gpu = one.request.wishes, one.loads.method, one.kind.gpu
     comes = one.request.facts.quantization == method
-    if (wishes.method and method != wishes.method) or (method in PASS_THROUGH and not comes):
+    f16 = method == "gguf" and wishes.method == "none" and wishes.engine == one.engine.name
+    if (wishes.method not in ("", method) and not f16) or (method in PASS_THROUGH and not comes):
         return UNASKED
     if not wishes.method and method == "bnb" and gpu.vendor != "nvidia":
         return UNASKED

@@ -181,6 +181,10 @@ CASES = {
     "llama.cpp asked for on h100": Case(
         "llama3-8b", "h100", "llamacpp gguf Q5_K_M", spec=engine(name="llamacpp")
     ),
+    "llama.cpp in 16 bits on l4": Case(
+        "llama3.2-3b", "l4", "llamacpp none F16",
+        spec={"engine": {"name": "llamacpp"}, "optimize": {"method": "none"}},
+    ),
     "a level of GGUF on l4": Case(
         "llama3-8b", "l4", "llamacpp gguf Q6_K", spec={"optimize": {"level": "Q6_K"}}
     ),
