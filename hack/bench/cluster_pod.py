@@ -31,7 +31,11 @@ def kubectl(*args: str, stdin: str | None = None) -> str:
 
 def image(role: str) -> str:
     """The image of that role, by digest, as it was built here."""
-    entry = json.loads((ROOT / ".cluster/images.json").read_text())[role]
+    known: dict[str, dict[str, str]] = {}
+    for record in ("images.json", "engine-images.json"):
+        path = ROOT / ".cluster" / record
+        known |= json.loads(path.read_text()) if path.exists() else {}
+    entry = known[role]
     return f"{entry['ref'].rsplit(':', 1)[0]}@{entry['digest']}"
 
 
@@ -59,12 +63,14 @@ class Pod:
             "volumeMounts": [
                 {"name": "claim", "mountPath": mount, "readOnly": True},
                 {"name": "store", "mountPath": "/store"},
+                {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - vLLM refuses the runtime's 64 MiB
                 {"name": "store", "mountPath": "/tmp", "subPath": "tmp"},  # noqa: S108 - in the pod
             ],
         }
         volumes = [
             {"name": "claim", "persistentVolumeClaim": {"claimName": claim}},
             {"name": "store", "emptyDir": {}},
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
         ]
         self.name = name
         self.manifest = {
