@@ -12,7 +12,7 @@ endif
 export SLIPWAY_RUN
 # The chart's tests must not be skipped for want of the helm that was just built.
 HELM = SLIPWAY_HELM=$${SLIPWAY_HELM:-$$(python3 hack/cluster/tools.py helm | tail -n 1)}
-SHELLS := hack/*.sh hack/demo/*.sh hack/images/steps/* .ci/run
+SHELLS := hack/*.sh hack/demo/*.sh hack/images/steps/* hack/images/engines/ollama-build .ci/run
 PYTEST := $(PY) -m pytest
 # They wait more than they compute: four workers, each with a control plane of its own. What holds the operator to a
 # bound in seconds runs alone.

@@ -19,4 +19,9 @@ image=(--universal --python-version 3.14)
 compile requirements/operator.in "${image[@]}" -o requirements/operator.txt
 compile requirements/operator.wheel.in "${image[@]}" -o requirements/operator.wheel.txt
 compile requirements/runtime.in --override requirements/runtime.overrides "${image[@]}" -o requirements/runtime.txt
+# The images of more engines (make engine-images). transformers' is built on the runtime's and keeps its versions.
+compile requirements/transformers.in --override requirements/runtime.overrides --constraint requirements/runtime.txt \
+  "${image[@]}" -o requirements/transformers.txt
+compile requirements/vllm.in --override requirements/vllm.overrides "${image[@]}" -o requirements/vllm.txt
+compile requirements/llama-cpp-python.in "${image[@]}" -o requirements/llama-cpp-python.txt
 compile hack/cluster/tools/go.in --universal --python-version 3.11 --no-annotate -o hack/cluster/tools/go.txt

@@ -25,6 +25,7 @@ from hack.hub.cache import cache_root, key_of
 from hack.images import archive as archives
 from hack.images.base import SUITE, base_image
 from hack.images.buildah import Buildah, BuildError
+from hack.images.pulse import Pulse
 from hack.images.settings import read_settings, write_secrets
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def main() -> int:
         return 2
     targets = [name for name in INPUTS if {name, "all"} & set(wanted)]
     try:
-        with _lock():
+        with lock():
             if "base" in wanted:
-                _require_tools()
-                print(base_image(_buildah(), read_settings(), _steps()))
+                require_tools()
+                print(base_image(_buildah(), read_settings(), steps()))
             images = {target: build_image(target) for target in targets}
     except (BuildError, subprocess.CalledProcessError) as error:
         print(
@@ -78,40 +79,53 @@ def main() -> int:
         return 1
     for target, image in images.items():
         print(f"{target} {image.ref} {image.digest} {image.archive}")
-    _record(images)
+    write_record(images)
     return 0
 
 
 def build_image(target: str) -> Image:
     """Return the image of a target, from the cache when nothing that it is made of has changed."""
     key = key_of(_inputs(target))
-    archive = cache_root() / "images" / f"{target}-{key}.tar"
-    record = archive.with_suffix(".json")
-    if archive.is_file() and record.is_file():
-        return Image(**json.loads(record.read_text()))
-    _require_tools()
+    folder = cache_root() / "images"
+    if image := cached(folder, target, key):
+        return image
+    require_tools()
     started = time.monotonic()
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    name = f"{REPOSITORY}/{target}:{VERSION}"
-    reference = f"{target}-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
     local = f"localhost/slipway-{target}:{key}"
     _buildah().forget_containers()
     _build(target, local)
-    print(f"images: {target}: packing layers", flush=True)
-    layout = cache_root() / "images" / "layout"
-    _buildah().copy_out(local, layout, reference)
-    digest = archives.write_archive(layout, reference, name, archive)
-    image = Image(name, digest, str(archive))
-    partial = record.with_suffix(".json.partial")
-    partial.write_text(json.dumps(asdict(image)))
-    partial.rename(record)
-    _forget_old(target)
-    size = archive.stat().st_size / 1e6
+    image = pack(_buildah(), local, folder, target, key)
+    forget_old(target)
+    size = Path(image.archive).stat().st_size / 1e6
     print(f"images: {target}: {size:.0f} MB packed, {time.monotonic() - started:.0f} s", flush=True)
     return image
 
 
-def _forget_old(target: str) -> None:
+def cached(folder: Path, target: str, key: str) -> Image | None:
+    """Return the image of that key if its archive lies in the folder."""
+    record = folder / f"{target}-{key}.json"
+    if record.is_file() and record.with_suffix(".tar").is_file():
+        return Image(**json.loads(record.read_text()))
+    return None
+
+
+def pack(tool: Buildah, local: str, folder: Path, target: str, key: str) -> Image:
+    """Write the store's image `local` as an archive into the folder, and the record that makes it count."""
+    name = f"{REPOSITORY}/{target}:{VERSION}"
+    archive, record = (folder / f"{target}-{key}.{suffix}" for suffix in ("tar", "json"))
+    with Pulse(f"images: {target}") as pulse:
+        pulse.say(f"images: {target}: packing layers")
+        tool.copy_out(local, folder / "layout", f"{target}-{key}")
+        digest = archives.write_archive(folder / "layout", f"{target}-{key}", name, archive)
+    image = Image(name, digest, str(archive))
+    partial = record.with_suffix(".json.partial")
+    partial.write_text(json.dumps(asdict(image)))
+    partial.rename(record)
+    return image
+
+
+def forget_old(target: str) -> None:
     """Keep the newest archives of a target: each change of its code makes one."""
     archives_of = sorted(
         (cache_root() / "images").glob(f"{target}-*.tar"), key=lambda path: path.stat().st_mtime, reverse=True
@@ -131,7 +145,7 @@ def _forget_old(target: str) -> None:
 
 def _build(target: str, local: str) -> None:
     tool, settings = _buildah(), read_settings()
-    base = base_image(tool, settings, _steps())
+    base = base_image(tool, settings, steps())
     log = ROOT / ".cluster" / "log" / f"images-{target}.log"
     with tempfile.TemporaryDirectory(prefix="slipway-build-") as folder:
         secrets = write_secrets(settings, Path(folder), SUITE)
@@ -154,8 +168,14 @@ def _label_llamacpp(tool: Buildah, local: str) -> None:
 def _inputs(target: str) -> Iterator[str | Path]:
     yield platform.machine()
     yield SUITE
-    own = ("Dockerfile", ".dockerignore", "hack/images/base.py", "hack/images/steps", *INPUTS[target])
-    for name in own:
+    yield from files_of(
+        "Dockerfile", ".dockerignore", "hack/images/base.py", "hack/images/steps", *INPUTS[target]
+    )
+
+
+def files_of(*names: str) -> Iterator[str | Path]:
+    """Yield name and path of each file under the checkout's named files and folders, for a key."""
+    for name in names:
         path = ROOT / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".pyc":
@@ -163,7 +183,8 @@ def _inputs(target: str) -> Iterator[str | Path]:
                 yield file
 
 
-def _steps() -> list[Path]:
+def steps() -> list[Path]:
+    """Return the scripts that RUN steps mount."""
     return sorted((ROOT / "hack/images/steps").iterdir())
 
 
@@ -171,7 +192,8 @@ def _buildah() -> Buildah:
     return Buildah(cache_root() / "buildah", PYTHON)
 
 
-def _require_tools() -> None:
+def require_tools() -> None:
+    """Raise BuildError with what to do where images can't be built."""
     if os.geteuid() != 0:
         raise BuildError("images: building needs root: run make as root, or use Docker with the Dockerfile")
     missing = [program for program in TOOLS if not shutil.which(program)]
@@ -179,20 +201,20 @@ def _require_tools() -> None:
         raise BuildError(f"images: missing programs: apt-get install {' '.join(missing)}")
 
 
-def _record(images: dict[str, Image]) -> None:
-    """Merge the images into .cluster/images.json, which the cluster and the chart's values read."""
-    record = ROOT / ".cluster" / "images.json"
-    record.parent.mkdir(exist_ok=True)
-    known = json.loads(record.read_text()) if record.is_file() else {}
-    partial = record.with_suffix(".partial")
+def write_record(images: dict[str, Image], name: str = "images.json") -> None:
+    """Merge the images into a list in .cluster; the cluster and the chart's values read images.json."""
+    file = ROOT / ".cluster" / name
+    file.parent.mkdir(exist_ok=True)
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(known | {name: asdict(image) for name, image in images.items()}, indent=2))
-    partial.rename(record)
+    partial.rename(file)
 
 
 @contextmanager
-def _lock() -> Iterator[None]:
-    """Let one build at a time use the store."""
-    path = cache_root() / "images" / ".lock"
+def lock(name: str = "images") -> Iterator[None]:
+    """Let one build at a time use the store; `name` is the cache's folder of its archives."""
+    path = cache_root() / name / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

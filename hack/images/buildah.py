@@ -1,6 +1,6 @@
 """Runs buildah and skopeo with a store of their own under the cache; nothing is needed or left elsewhere.
 
-Called by base.py and build.py.
+Called by base.py, build.py and engine_images.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from hack.images.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +30,14 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Buildah:
-    """A store of images and layers in `store`; `python` is the version that the packages are locked for."""
+    """A store of images and layers in `store`.
+
+    `python` is the version that the packages are locked for; `options` are more arguments of `buildah build`.
+    """
 
     store: Path
     python: str = ""
+    options: tuple[str, ...] = ()
 
     def has(self, image: str) -> bool:
         """Tell whether the store holds an image of that name."""
@@ -61,7 +67,7 @@ class Buildah:
         log: Path,
     ) -> None:
         """Build a target of the context's Dockerfile; a line for each step, all output in `log`."""
-        command = ["build", "--layers", "--pull-never", "--target", target, "--tag", name]
+        command = ["build", "--layers", "--pull-never", "--target", target, "--tag", name, *self.options]
         for key, value in arguments.items():
             command += ["--build-arg", f"{key}={value}"]
         for key, path in secrets.items():
@@ -85,14 +91,15 @@ class Buildah:
                 stderr=subprocess.STDOUT,
                 text=True,
             ) as process,
+            Pulse(f"images: {target}") as pulse,
         ):
             for line in process.stdout or ():
                 kept.write(line)
                 if warning := self._wrong_python(line):
                     warnings.append(warning)
-                    print(f"images: {target}: {warning}", flush=True)
+                    pulse.say(f"images: {target}: {warning}")
                 if step := STEP.match(line):
-                    print(f"images: {target}: {MOUNT.sub('', step['what'])[:SHOWN]}", flush=True)
+                    pulse.say(f"images: {target}: {MOUNT.sub('', step['what'])[:SHOWN]}")
         return process.returncode, warnings
 
     def _wrong_python(self, line: str) -> str:
