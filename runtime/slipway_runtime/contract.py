@@ -94,7 +94,10 @@ REASONS: dict[str, str] = {
     "UnknownMethod": "no such optimisation method",
     "UnknownScheme": "no source for this URI scheme",
     "UnsafePath": "a file name of the repository leads out of its folder",
-    "UnsupportedArchitecture": "llama.cpp's converter does not know the model's architecture",
+    "UnsupportedArchitecture": (
+        "the model neither writes text nor embeds (it classifies, drafts, speaks), or llama.cpp's converter "
+        "is to convert an architecture that it does not know"
+    ),
 }
 """Every ``reason`` of a failed result, with what it means. ``Exit`` says whether trying again can help."""
 

@@ -11,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from slipway_runtime.errors import DataError
-from slipway_runtime.facts import architecture, build_facts
+from slipway_runtime.facts import build_facts, served_modality
 from slipway_runtime.job import Job
-from slipway_runtime.llamacpp import require_convertible
+from slipway_runtime.llamacpp import architectures, is_convertible
 from slipway_runtime.log import LOGGER
+from slipway_runtime.model_figures import text_architectures
 from slipway_runtime.progress import format_bytes
+from slipway_runtime.quantised import MODELOPT
 from slipway_runtime.sources import RemoteFile, Repository, connect
 from slipway_runtime.weights import CONFIG, INDEX, Header, check_index, is_weights, read_header, select_files
 
@@ -24,7 +26,10 @@ PARALLEL = 8
 
 
 def inspect(job: Job) -> dict[str, Any]:
-    """Resolve the revision and read the facts.
+    """Resolve the revision and read the facts; models that neither write text nor embed are refused early.
+
+    An architecture that llama.cpp's converter does not know is none of them: another engine may serve it, and
+    which one the planner says.
 
     Returns:
         ``{"commit", "facts", "files"}``; ``files`` is how many the fetch stage will download.
@@ -34,11 +39,14 @@ def inspect(job: Job) -> dict[str, Any]:
     selected = select_files(listing.files)
     by_path = {file.path: file for file in selected}
     config = read_json_file(repository, listing.commit, by_path[CONFIG])
-    require_convertible(architecture(config), job.environment)
+    modality = served_modality(config, listing)
+    convertible = is_convertible(modality, text_architectures(config), architectures(job.environment))
     if INDEX in by_path:
         check_index(read_json_file(repository, listing.commit, by_path[INDEX]), selected)
+    beside = read_json_file(repository, listing.commit, by_path[MODELOPT]) if MODELOPT in by_path else None
     headers = read_headers(repository, listing.commit, [file for file in selected if is_weights(file.path)])
-    facts = build_facts(config, headers, listing, selected)
+    facts = build_facts(config, headers, listing, selected, beside)
+    facts["convertible"] = convertible
     LOGGER.info(
         "%s with %d parameters, %s to download, licence %s",
         facts["architecture"],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from slipway_runtime.errors import DataError, ToolError
+from slipway_runtime.modality import MULTIMODAL, TEXT
 from slipway_runtime.tool import run_tool
 
 CONVERTER = "/opt/llama.cpp/convert_hf_to_gguf.py"
@@ -16,12 +17,6 @@ LISTED = re.compile(r"\s*- (\S+)")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 """The converter must take what lies in the folder, and ask nobody."""
 NAMES_SHOWN = 5
-SILENT = re.compile(
-    r".*(Bert|BERT|Roberta|Camembert|T5|Embedding|Bidirectional|Gemma3TextModel|MaskedLM|SequenceClassification"
-    r"|Draft|DSpark|Speculator|Tokenizer|TTS|ASR).*"
-)
-"""Architectures that llama.cpp converts and that write no text by themselves: encoders, classifiers, draft
-models, speech."""
 
 
 def converter(environment: Mapping[str, str]) -> list[str]:
@@ -62,14 +57,25 @@ def parse_architectures(lines: list[str]) -> frozenset[str]:
     return frozenset(names)
 
 
+def is_convertible(modality: str, names: Iterable[str], known: Collection[str]) -> bool:
+    """Return whether llama.cpp can serve the model once it is converted.
+
+    Of a multimodal model the converter takes the language part, by the architecture that its ``text_config``
+    names or else by the model's own (``get_model_architecture`` in its conversion/base.py); what sees or
+    hears would be a second file, which Slipway does not make: such a model is convertible, and still
+    multimodal.
+    Embedding models are converted too, but this engine is here for writing text.
+
+    Args:
+        modality: as ``slipway_runtime.modality`` says.
+        names: of ``model_figures.text_architectures``.
+        known: of ``architectures``.
+    """
+    return modality in {TEXT, MULTIMODAL} and any(name in known for name in names)
+
+
 def require_convertible(architecture: str, environment: Mapping[str, str]) -> None:
-    """Refuse an architecture that llama.cpp can't serve, before a byte of weights moves."""
-    if SILENT.fullmatch(architecture):
-        raise DataError(
-            "UnsupportedArchitecture",
-            f"{architecture} writes no text by itself: it embeds, classifies, drafts or speaks. "
-            "Slipway serves models that generate text: choose one of those",
-        )
+    """Refuse an architecture that the converter does not know, before it reads a byte of weights."""
     known = architectures(environment)
     if architecture in known:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway_runtime.contract import MANIFEST
 from slipway_runtime.errors import DataError, NotFoundError
+from slipway_runtime.quantised import is_beside, is_packed
 
 if TYPE_CHECKING:
     from slipway_runtime.sources import RemoteFile
@@ -23,8 +25,10 @@ WEIGHTS = re.compile(r"model[^/]*\.safetensors")
 copy."""
 COMPANIONS = re.compile(
     r"[^/]+\.(json|jinja|txt|tiktoken)|tokenizer[^/]*\.model|(LICENSE|LICENCE|NOTICE)[^/]*"
+    r"|\d+_[A-Za-z]+/(config\.json|model\.safetensors)"
 )
-"""At the repository's root: configuration, tokenizer, chat template, licence. Never code, never pickle."""
+"""At the repository's root: configuration, tokenizer, chat template, licence. Below it only what sentence-
+transformers puts behind an embedding model (``1_Pooling``, ``2_Dense``). Never code, never pickle."""
 PICKLE = re.compile(r".*\.(bin|pt|pth|ckpt|pkl)")
 PREFIX_BYTES = 8
 HEADER_LIMIT = 100_000_000
@@ -36,6 +40,8 @@ SHAPED = re.compile(
     r"((embed_tokens|wte|word_embeddings|embed_in)|\d+\..*\.(q_proj|k_proj|k_norm))\.weight"
 )
 """Tensors of the language model whose shapes tell a dimension that config.json may leave to its class."""
+ROUTED = re.compile(r"(.*\.)?experts\..*")
+"""Tensors of routed experts; those of shared ones lie under ``shared_experts``."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,24 @@ class Header:
     """What a safetensors file says of itself.
 
     Attributes:
-        parameters: number of weights by dtype, ``{"BF16": 134515008}``.
+        parameters: number of stored elements by dtype, ``{"BF16": 134515008}``.
         file_bytes: the length that the file must have: prefix, header and data.
         shapes: name to shape of the tensors that ``SHAPED`` names.
         attends: some tensor belongs to an attention layer.
+        packed: elements among ``parameters`` that hold several weights each, by dtype.
+        beside: elements among ``parameters`` that are scales, zero points and the like, by dtype.
+        routed: elements of routed experts, each a weight.
+        routed_packed: elements of routed experts that hold several weights each, by dtype.
     """
 
     parameters: dict[str, int]
     file_bytes: int
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     attends: bool = False
+    packed: dict[str, int] = field(default_factory=dict)
+    beside: dict[str, int] = field(default_factory=dict)
+    routed: int = 0
+    routed_packed: dict[str, int] = field(default_factory=dict)
 
 
 def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
@@ -166,25 +180,57 @@ def check_weights(path: Path) -> Header:
 
 def parse_header(path: str, text: bytes) -> Header:
     """Return what the JSON of a safetensors header says; DataError BrokenWeights when it makes no sense."""
-    parameters: dict[str, int] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-    attends = False
-    data_bytes = 0
+    tally = _Tally()
     try:
         for name, tensor in json.loads(text).items():
-            if name == "__metadata__":
-                continue
-            dtype = str(tensor["dtype"])
-            parameters[dtype] = parameters.get(dtype, 0) + math.prod(tensor["shape"])
-            data_bytes = max(data_bytes, int(tensor["data_offsets"][1]))
-            attends = attends or "attn" in name or "attention" in name
-            if SHAPED.fullmatch(name):
-                shapes[name] = tuple(tensor["shape"])
+            if name != "__metadata__":
+                tally.add(name, str(tensor["dtype"]), tuple(tensor["shape"]), int(tensor["data_offsets"][1]))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(
             "BrokenWeights", f"the safetensors header of {path} is unreadable: {type(error).__name__} {error}"
         ) from error
-    return Header(parameters, PREFIX_BYTES + len(text) + data_bytes, shapes, attends)
+    return tally.header(PREFIX_BYTES + len(text))
+
+
+class _Tally:
+    """Sums over the tensors of one header."""
+
+    def __init__(self) -> None:
+        self.stored: Counter[str] = Counter()
+        self.packed: Counter[str] = Counter()
+        self.beside: Counter[str] = Counter()
+        self.routed: Counter[str] = Counter()
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.attends = False
+        self.data_bytes = 0
+
+    def add(self, name: str, dtype: str, shape: tuple[int, ...], end: int) -> None:
+        count = math.prod(shape)
+        self.stored[dtype] += count
+        self.data_bytes = max(self.data_bytes, end)
+        self.attends = self.attends or "attn" in name or "attention" in name
+        if SHAPED.fullmatch(name):
+            self.shapes[name] = shape
+        if is_beside(name, dtype):
+            self.beside[dtype] += count
+            return
+        if is_packed(dtype):
+            self.packed[dtype] += count
+        if ROUTED.fullmatch(name):
+            self.routed[dtype] += count
+
+    def header(self, before: int) -> Header:
+        routed = {dtype: count for dtype, count in self.routed.items() if not is_packed(dtype)}
+        return Header(
+            dict(self.stored),
+            before + self.data_bytes,
+            self.shapes,
+            self.attends,
+            packed=dict(self.packed),
+            beside=dict(self.beside),
+            routed=sum(routed.values()),
+            routed_packed={dtype: count for dtype, count in self.routed.items() if dtype not in routed},
+        )
 
 
 def _truncated(path: str, declared: int, size: int) -> DataError:

@@ -163,7 +163,8 @@ def read_model(folder: Path, parameters: int | None) -> ModelFacts:
         UsageError: a file is missing, broken, or describes no language model.
     """
     from slipway.errors import InvalidSpecError
-    from slipway.plan.model_config import model_facts
+    from slipway.plan.model_config import Beside, model_facts
+    from slipway_runtime.quantised import MODELOPT
 
     if not folder.is_dir():
         raise UsageError(f"--model {folder}: no such folder; name the one that holds the model's config.json")
@@ -171,9 +172,11 @@ def read_model(folder: Path, parameters: int | None) -> ModelFacts:
     if not path.exists():
         raise UsageError(f"--model {folder}: it holds no config.json")
     config = _read_json(path)
-    counted, weight_bytes = _weights(folder)
+    modelopt = _read_json(folder / MODELOPT) if (folder / MODELOPT).is_file() else None
+    counted, routed, weight_bytes = _weights(folder, config, modelopt)
+    files = [path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("*/*"))]
     try:
-        facts = model_facts(config, parameters or counted, weight_bytes)
+        facts = model_facts(config, parameters or counted, weight_bytes, Beside(files, modelopt, routed))
     except InvalidSpecError as error:
         raise UsageError(f"--model {folder}: {error}") from error
     if not (parameters or counted):
@@ -203,9 +206,16 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _weights(folder: Path) -> tuple[int | None, int | None]:
-    """Number and bytes of the weights, from the safetensors, else from their index; None where unknown."""
+def _weights(
+    folder: Path, config: dict[str, Any], modelopt: dict[str, Any] | None
+) -> tuple[int | None, int, int | None]:
+    """Number of weights, of those in routed experts, and bytes, from the safetensors, else from their index.
+
+    None where unknown, 0 for the experts. An index counts the elements of a quantised model as they are
+    stored, packed: such a count says nothing.
+    """
     from slipway_runtime.errors import StageError
+    from slipway_runtime.quantised import method, real_weights
     from slipway_runtime.weights import INDEX, is_weights, read_header
 
     files = sorted(path for path in folder.glob("*.safetensors") if is_weights(path.name))
@@ -214,15 +224,12 @@ def _weights(folder: Path) -> tuple[int | None, int | None]:
             headers = [read_header(path.name, path.stat().st_size, _reader(path)) for path in files]
         except StageError as error:
             raise UsageError(f"{folder}: {error}") from error
-        return sum(sum(one.parameters.values()) for one in headers), sum(
-            path.stat().st_size for path in files
-        )
+        return *real_weights(headers, config, modelopt), sum(path.stat().st_size for path in files)
     index = folder / INDEX
-    if not index.is_file():
-        return None, None
-    metadata = _read_json(index).get("metadata")
+    metadata = _read_json(index).get("metadata") if index.is_file() else None
     figures = metadata if isinstance(metadata, dict) else {}
-    return _positive(figures.get("total_parameters")), _positive(figures.get("total_size"))
+    counted = None if method(config, modelopt) else _positive(figures.get("total_parameters"))
+    return counted, 0, _positive(figures.get("total_size"))
 
 
 def _positive(value: Any) -> int | None:

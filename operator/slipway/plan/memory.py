@@ -113,9 +113,12 @@ def largest_tensor(facts: ModelFacts) -> int:
 def kv_bytes_per_token(facts: ModelFacts) -> int:
     """Bytes of KV cache for one token: key and value of every layer and KV head, f16.
 
-    Equals llama-server's own ``KV buffer size``: 360 MiB for SmolLM2 at 16,384 tokens.
+    Equals llama-server's own ``KV buffer size``: 360 MiB for SmolLM2 at 16,384 tokens. Where a model leaves
+    another number of elements (``kv_elements``), llama.cpp keeps that one too: it allocates compressed keys
+    alone for DeepSeek's attention (``is_mla`` in its llama-kv-cache.cpp) and nothing for layers without
+    attention (``llama-memory-hybrid.cpp``). Layers with a sliding window count whole, an upper bound.
     """
-    return 2 * facts.layers * facts.kv_heads * facts.head_dim * KV_BYTES
+    return (facts.kv_elements or 2 * facts.layers * facts.kv_heads * facts.head_dim) * KV_BYTES
 
 
 def engine_memory(facts: ModelFacts, level: str, context_length: int, concurrency: int) -> Memory:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,80 +12,107 @@ from pydantic.alias_generators import to_camel
 
 from slipway.api import reasons
 from slipway.errors import InvalidSpecError
+from slipway.plan import methods
 from slipway.plan.facts import ModelFacts
+from slipway.plan.methods import METHODS
+from slipway_runtime.kv_cache import kv_elements
+from slipway_runtime.modality import EMBEDDING, OTHER, modality, refusal
+from slipway_runtime.model_figures import NAMES, language_part, nested, read_figures
+from slipway_runtime.parameters import active_parameters, count_parameters, experts
+from slipway_runtime.quantised import method
 
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Bytes a weight of the stored types; anything else counts as 2."""
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    "hidden_size": ("hidden_size", "n_embd", "d_model"),
-    "heads": ("num_attention_heads", "n_head", "n_heads"),
-    "kv_heads": ("num_key_value_heads", "n_head_kv", "num_kv_heads"),
-    "head_dim": ("head_dim", "kv_channels"),
-    "vocab_size": ("vocab_size",),
-    "context_length": ("max_position_embeddings", "n_positions", "seq_length", "n_ctx"),
-    "ffn": ("intermediate_size", "ffn_hidden_size", "n_inner"),
-    "experts": ("num_local_experts", "num_experts", "n_routed_experts"),
-    "expert_ffn": ("moe_intermediate_size",),
-    "shared_experts": ("n_shared_experts", "num_shared_experts"),
-    "shared_ffn": ("shared_expert_intermediate_size", "shared_intermediate_size"),
-    "dense_layers": ("first_k_dense_replace",),
-    "expert_step": ("decoder_sparse_step", "moe_layer_freq", "interleave_moe_layer_step"),
-}
-"""What model families call the same figure in config.json, the usual name first."""
-UNGATED = frozenset(
-    ("gpt2", "gptj", "gpt_neox", "gpt_bigcode", "starcoder2", "falcon", "bloom", "mpt", "opt", "phi")
-)
-"""Model types whose feed-forward has two matrices, not the three of a gated one."""
 _FACTS: TypeAdapter[ModelFacts] = TypeAdapter(ModelFacts)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside a config.json and tells more of the model.
+
+    Attributes:
+        files: paths in the folder, for those of sentence-transformers.
+        quantization: the parsed hf_quant_config.json, where there is one.
+        routed: weights in routed experts, as counted in the safetensors; 0 when unknown.
+    """
+
+    files: Collection[str] = ()
+    quantization: Mapping[str, Any] | None = None
+    routed: int = 0
+
+
+NOTHING = Beside()
+
+
 def model_facts(
-    config: Mapping[str, Any], parameters: int | None, weight_bytes: int | None = None
+    config: Mapping[str, Any], parameters: int | None, size: int | None = None, beside: Beside = NOTHING
 ) -> ModelFacts:
     """Facts from a model's config.json, for ``--model DIR`` (inspect Jobs bring their own).
+
+    Without the converter's list at hand, ``convertible`` holds for every model that writes text, multimodal
+    ones too: of those the converter takes the language part. The inspect Job asks the converter itself.
 
     Args:
         config: the parsed config.json.
         parameters: number of weights when known; else computed from the dimensions (``count_parameters``).
-        weight_bytes: bytes of the weight files when known; else parameters x bytes of the dtype.
+        size: bytes of the weight files when known; else as their dtype or their method stores them.
+        beside: what else the folder tells.
 
     Raises:
-        InvalidSpecError: ``UnsupportedArchitecture``, when it names no architecture or lacks a dimension.
+        InvalidSpecError: ``UnsupportedArchitecture``: no architecture, no dimensions, or neither text nor
+            embeddings come out.
     """
-    nested = isinstance(config.get("text_config"), dict)
-    text = {**config, **config["text_config"]} if nested else config
-    figures = {name: _figure(text, keys) for name, keys in NAMES.items()}
-    _refuse_incomplete(config, figures, "text_config." if nested else "")
-    figures["kv_heads"] = figures["kv_heads"] or figures["heads"]
-    figures["head_dim"] = figures["head_dim"] or figures["hidden_size"] // figures["heads"]
+    text = language_part(config)
+    kind = _served_modality(config, beside.files)
+    figures = _whole_figures(config, text)
     dtype = str(text.get("dtype") or text.get("torch_dtype") or "bfloat16")
-    count = parameters or count_parameters(
-        figures,
-        # transformers writes it when it differs from its base class, where it is true: absent is tied.
-        tied=bool(text.get("tie_word_embeddings", True)),
-        gated=text.get("model_type") not in UNGATED,
-    )
-    weights = weight_bytes or count * DTYPE_BYTES.get(dtype, 2)
-    quantization = config.get("quantization_config")
-    return ModelFacts(
+    count = parameters or count_parameters(text, figures).total
+    weights = size or count * DTYPE_BYTES.get(dtype, 2)
+    facts = ModelFacts(
+        **figures,
         architecture=str(config["architectures"][0]),
         parameters=count,
-        layers=figures["layers"],
-        hidden_size=figures["hidden_size"],
-        heads=figures["heads"],
-        kv_heads=figures["kv_heads"],
-        head_dim=figures["head_dim"],
-        vocab_size=figures["vocab_size"],
-        context_length=figures["context_length"],
         dtype=dtype,
         weight_bytes=weights,
         download_bytes=weights,
-        quantization=str(quantization.get("quant_method", "")) if isinstance(quantization, dict) else "",
+        license="",
+        quantization=method(config, beside.quantization),
+        active_parameters=active_parameters(text, count, beside.routed, figures),
+        experts=experts(text),
+        modality=kind,
+        convertible=kind != EMBEDDING,
+        kv_elements=kv_elements(text, figures["layers"], figures["kv_heads"], figures["head_dim"]),
     )
+    return facts if size else _quantised_size(facts)
 
 
-def _refuse_incomplete(config: Mapping[str, Any], figures: Mapping[str, int], inside: str) -> None:
+def _whole_figures(config: Mapping[str, Any], text: Mapping[str, Any]) -> dict[str, int]:
+    figures = read_figures(text)
+    _refuse_incomplete(config, figures)
+    figures["kv_heads"] = figures["kv_heads"] or figures["heads"]
+    figures["head_dim"] = figures["head_dim"] or figures["hidden_size"] // figures["heads"]
+    return figures
+
+
+def _quantised_size(facts: ModelFacts) -> ModelFacts:
+    """The facts with the bytes that a method of ours would leave, when the weights come quantised by it."""
+    if facts.quantization not in METHODS:
+        return facts
+    weights = methods.weight_bytes(replace(facts, quantization=""), facts.quantization)
+    return replace(facts, weight_bytes=weights, download_bytes=weights)
+
+
+def _served_modality(config: Mapping[str, Any], files: Collection[str]) -> str:
+    names = config.get("architectures")
+    architecture = str(names[0]) if isinstance(names, list) and names else ""
+    kind = modality(config, architecture, files)
+    if kind == OTHER:
+        raise InvalidSpecError(reasons.UNSUPPORTED_ARCHITECTURE, refusal(architecture or "the model"))
+    return kind
+
+
+def _refuse_incomplete(config: Mapping[str, Any], figures: Mapping[str, int]) -> None:
+    inside = f"{nested(config)}." if nested(config) else ""
     # A file that leaves its heads to the model's class leaves the rest of its attention to it too.
     attention = ("heads",) if figures["heads"] else ("heads", "kv_heads", "head_dim")
     needed = ("layers", "hidden_size", *attention, "vocab_size")
@@ -105,32 +132,6 @@ def _refuse_incomplete(config: Mapping[str, Any], figures: Mapping[str, int], in
         )
 
 
-def count_parameters(figures: Mapping[str, int], *, tied: bool, gated: bool = True) -> int:
-    """Weights of a decoder (Llama, Qwen, Mixtral, DeepSeek …); norms and biases (< 0.1 %) are left out.
-
-    Within 3 % of the published numbers, which a test shows by family. Low-rank attention (DeepSeek) counts as
-    full: that is 0.5 % of such a model.
-
-    Args:
-        figures: as ``NAMES``, 0 for what is absent; ``heads``, ``kv_heads`` and ``head_dim`` are there.
-        tied: whether the output layer is the embedding.
-        gated: whether the feed-forward has three matrices.
-    """
-    hidden, layers = figures["hidden_size"], figures["layers"]
-    embeddings = figures["vocab_size"] * hidden * (1 if tied else 2)
-    attention = 2 * hidden * figures["head_dim"] * (figures["heads"] + figures["kv_heads"])
-    matrices = (3 if gated else 2) * hidden
-    dense = matrices * (figures["ffn"] or 4 * hidden)
-    experts = figures["experts"]
-    if not experts:
-        return embeddings + layers * (attention + dense)
-    width = figures["expert_ffn"] or figures["ffn"] or 4 * hidden
-    shared = figures["shared_ffn"] or figures["shared_experts"] * width
-    mixture = matrices * (experts * width + shared) + experts * hidden  # the last is the router
-    mixtures = max(0, layers - figures["dense_layers"]) // max(1, figures["expert_step"])
-    return embeddings + layers * attention + mixtures * mixture + (layers - mixtures) * dense
-
-
 def facts_from_wire(raw: Mapping[str, Any]) -> ModelFacts:
     """Facts from the inspect Job's camelCase result, or from a ControllerRevision. Unknown keys are ignored.
 
@@ -144,9 +145,3 @@ def facts_from_wire(raw: Mapping[str, Any]) -> ModelFacts:
         return _FACTS.validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
         raise ValueError(f"the model's facts are incomplete: {error}") from error
-
-
-def _figure(config: Mapping[str, Any], names: tuple[str, ...]) -> int:
-    values = (config.get(name) for name in names)
-    numbers = (value for value in values if isinstance(value, int) and not isinstance(value, bool))
-    return next((value for value in numbers if value > 0), 0)

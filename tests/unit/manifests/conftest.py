@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.manifests.owner import Owner, PublishedArtifact
 from slipway.engines import decide
+from slipway.manifests.owner import Owner, PublishedArtifact
 from slipway.plan.decision import Plan
 from slipway.settings import Settings
 from tests.support.planning import MODELS, NODES, spec

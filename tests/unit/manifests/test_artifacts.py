@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.engines import decide
 from slipway.manifests.artifacts import NAME_LIMIT, artifact_chain, build_artifact
 from slipway.manifests.jobs import job_name
 from slipway.manifests.owner import Owner
-from slipway.engines import decide
 from slipway.plan.decision import Plan
 from slipway.settings import Settings
 from slipway_runtime.contract import LEVELS, STAGES

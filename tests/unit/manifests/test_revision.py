@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from slipway.engines import decide
 from slipway.manifests.owner import Owner
 from slipway.manifests.revision import (
     SPEC_HASH_LABEL,
@@ -16,7 +17,6 @@ from slipway.manifests.revision import (
     read_pinned,
     revision_name,
 )
-from slipway.engines import decide
 from slipway.plan.decision import Plan
 from slipway.settings import Images, Settings
 from tests.support.planning import COMMIT, MODELS, NODES, spec

@@ -27,7 +27,8 @@ def test_llama() -> None:
         "architecture": "LlamaForCausalLM", "parameters": 1010, "layers": 30, "hiddenSize": 576,
         "heads": 9, "kvHeads": 3, "headDim": 64, "vocabSize": 49152, "contextLength": 8192,
         "dtype": "bfloat16", "weightBytes": 2000,
-        "downloadBytes": 2030, "license": "mit", "quantization": "",
+        "downloadBytes": 2030, "license": "mit", "quantization": "", "activeParameters": 0, "experts": 0,
+        "modality": "text", "convertible": True, "kvElements": 0,
     }  # fmt: skip
 
 
@@ -96,6 +97,30 @@ def test_null_and_words_are_unknown() -> None:
 
 def test_quantised_models_say_so() -> None:
     assert facts({**LLAMA, "quantization_config": {"quant_method": "gptq"}})["quantization"] == "gptq"
+
+
+def test_the_type_of_a_quantised_model_is_that_of_what_is_not_packed() -> None:
+    header = Header({"I32": 900, "F16": 80, "BF16": 90}, 0, packed={"I32": 900}, beside={"BF16": 90})
+    found = facts({**LLAMA, "quantization_config": {"quant_method": "awq", "bits": 4}}, header)
+    assert (found["dtype"], found["parameters"]) == ("float16", 900 * 8 + 80)
+
+
+def test_files_that_hold_their_experts_say_what_is_active() -> None:
+    mixture = LLAMA | {"num_local_experts": 8, "num_experts_per_tok": 2}
+    found = facts(mixture, Header({"BF16": 1000}, 0, routed=800))
+    assert (found["experts"], found["activeParameters"]) == (8, 400)
+
+
+def test_files_of_sentence_transformers_make_it_an_embedding_model() -> None:
+    beside = [*FILES, RemoteFile("modules.json", 1)]
+    found = build_facts(LLAMA, [], Listing("c", tuple(beside)), beside)
+    assert (found["modality"], found["convertible"]) == ("embedding", False)
+
+
+def test_what_neither_writes_nor_embeds_is_refused() -> None:
+    with pytest.raises(DataError, match="neither writes text nor embeds") as caught:
+        facts(LLAMA | {"architectures": ["Qwen3ForSequenceClassification"]})
+    assert caught.value.reason == "UnsupportedArchitecture"
 
 
 @pytest.mark.parametrize("names", [None, [], "LlamaForCausalLM", [1]])

@@ -165,12 +165,62 @@ def test_repositories_that_cannot_be_served(
     assert (error.reason, error.code) == (reason, code)
 
 
-def test_an_unsupported_architecture_names_similar_ones(bench: Bench, hub: HubServer) -> None:
-    config = {**CONFIG, "architectures": ["LlamaVisionForSomething"]}
-    (hub.root / "acme" / "tiny" / "config.json").write_text(json.dumps(config))
+def write_config(hub: HubServer, **change: Any) -> None:
+    (hub.root / "acme" / "tiny" / "config.json").write_text(json.dumps({**CONFIG, **change}))
+
+
+VISION = {"vision_config": {"hidden_size": 8}}
+LANGUAGE = {key: value for key, value in CONFIG.items() if key != "architectures"}
+
+
+@pytest.mark.parametrize(
+    ("change", "modality", "convertible"),
+    [
+        ({"architectures": ["Qwen2ForCausalLM"]}, "text", True),
+        ({"architectures": ["AquilaForCausalLM"]}, "text", False),
+        ({"architectures": ["LlamaForCausalLM"], **VISION}, "multimodal", True),
+        ({"architectures": ["NewVisionForCausalLM"], **VISION}, "multimodal", False),
+        (
+            {
+                "architectures": ["InternVLChatModel"],
+                "llm_config": LANGUAGE | {"architectures": ["Qwen2ForCausalLM"]},
+            },
+            "multimodal",
+            True,
+        ),
+        ({"architectures": ["BertModel"]}, "embedding", False),
+    ],
+)
+def test_what_llama_cpp_cannot_serve_is_left_to_the_planner(
+    bench: Bench, hub: HubServer, change: dict[str, Any], modality: str, *, convertible: bool
+) -> None:
+    write_config(hub, **change)
+    found = inspect(bench.job("inspect", HF_ENDPOINT=hub.url))["facts"]
+    assert (found["modality"], found["convertible"]) == (modality, convertible)
+
+
+@pytest.mark.parametrize(
+    "name", ["BertForSequenceClassification", "Eagle3LlamaForCausalLM", "T5WithLMHeadModel"]
+)
+def test_what_neither_writes_nor_embeds_is_refused_early(bench: Bench, hub: HubServer, name: str) -> None:
+    write_config(hub, architectures=[name])
     error = refuse(bench, hub)
     assert (error.reason, error.code) == ("UnsupportedArchitecture", Exit.DATA)
-    assert error.message.endswith("Similar ones that it knows: LlamaForCausalLM")
+    assert error.message.startswith(f"{name} neither writes text nor embeds")
+
+
+def test_an_embedding_models_modules_are_fetched_and_counted(bench: Bench, hub: HubServer) -> None:
+    pooling = hub.root / "acme" / "tiny" / "1_Pooling" / "config.json"
+    pooling.parent.mkdir()
+    pooling.write_text("{}")
+    found = inspect(bench.job("inspect", HF_ENDPOINT=hub.url))
+    assert (found["files"], found["facts"]["modality"]) == (5, "embedding")
+
+
+def test_the_method_that_modelopt_says_beside_is_read(bench: Bench, hub: HubServer) -> None:
+    beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}
+    (hub.root / "acme" / "tiny" / "hf_quant_config.json").write_text(json.dumps(beside))
+    assert inspect(bench.job("inspect", HF_ENDPOINT=hub.url))["facts"]["quantization"] == "fp8"
 
 
 def test_a_range_is_right_with_and_without_a_server_that_knows_ranges(bench: Bench, hub: HubServer) -> None:

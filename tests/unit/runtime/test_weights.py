@@ -27,7 +27,7 @@ def test_only_weights_configuration_tokenizer_and_licence_are_taken() -> None:
     wanted = {
         "config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
         "model.safetensors.index.json", "tokenizer.json", "tokenizer.model", "merges.txt",
-        "chat_template.jinja", "LICENSE",
+        "chat_template.jinja", "LICENSE", "1_Pooling/config.json", "2_Dense/model.safetensors",
     }  # fmt: skip
     others = {
         "README.md", "pytorch_model.bin", "consolidated.safetensors", "onnx/model.onnx", "modeling_llama.py",
