@@ -139,6 +139,8 @@ def apiserver(files: ControlPlaneFiles) -> Program:
         "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
         "--requestheader-extra-headers-prefix=X-Remote-Extra-", f"--proxy-client-cert-file={front.cert}",
         f"--proxy-client-key-file={front.key}", "--allow-privileged=true", "--profiling=false",
+        # Debian's etcd 3.4 can't stream lists: kwok's watches, which begin at version 0, would fail.
+        "--feature-gates=WatchList=false",
     ]  # fmt: skip
     if not files.on_node:
         # Its address is loopback, which an endpoint must not be.

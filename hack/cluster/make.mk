@@ -11,11 +11,13 @@ endif
 export NO_PROXY := $(given_no_proxy)
 export no_proxy := $(given_no_proxy)
 
-.PHONY: tools tools-test
+.PHONY: tools tools-test tools-engines
 tools: ## build the cluster's programs, helm among them (cached)
 	@python3 hack/cluster/tools.py
 tools-test: ## build what only the tests need
 	@python3 hack/cluster/tools.py metrics-server
+tools-engines: ## build what only the tests of engines and other projects' controllers need
+	@python3 hack/cluster/tools.py kwok lws
 
 .PHONY: cluster cluster-test cluster-down cluster-status cluster-doctor
 cluster: cluster-able ## start the local cluster, or heal it

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the Go programs of the cluster, each once, into the cache; called by whoever needs one.
 
-``tools.py [NAME…]`` builds and prints paths (without names: all but metrics-server, which only tests need);
+``tools.py [NAME…]`` builds and prints paths (without names: all but ``ON_DEMAND``, which only tests need);
 ``tools.py --go`` prints which Go it uses. A program lies in ``<cache>/bin/<hash of inputs>/<name>``: the
 module's go.mod and go.sum, our own sources, the Go version, the architecture and the flags.
 """
@@ -32,6 +32,7 @@ GO_NEEDED = (1, 26, 6)  # what the go.mod files ask for
 GO_ELSEWHERE = ("/usr/local/go/bin/go",)  # where Go's own installer puts it, on the PATH or not
 GO_INSTALLED = "go/*/go/bin/go"  # below the cache, where bootstrap.sh puts it
 PROGRESS_S = 15.0
+ON_DEMAND = frozenset({"metrics-server", "kwok", "lws"})
 
 
 class BuildError(Exception):
@@ -90,6 +91,8 @@ def catalogue() -> dict[str, Tool]:
         "coredns": Tool("./coredns"),
         "volumes": Tool("./volumes"),
         "metrics-server": Tool("sigs.k8s.io/metrics-server/cmd/metrics-server"),
+        "kwok": Tool("sigs.k8s.io/kwok/cmd/kwok", "kwok"),
+        "lws": Tool("sigs.k8s.io/lws/cmd", "lws"),
     }
 
 
@@ -185,7 +188,7 @@ def build(names: list[str], paths: Mapping[str, Path], go_path: str) -> None:
         command = [go_path, "build", "-v", "-buildvcs=false", *tool.flags, "-o", f"{beside}/", *packages]
         compile_all(command, SOURCES / tool.module, go_path)
         for name in names:
-            built = Path(beside) / name
+            built = Path(beside) / Path(catalogue()[name].package).name  # Go names it, not we
             paths[name].parent.mkdir(exist_ok=True)
             built.replace(paths[name])
 
@@ -220,7 +223,7 @@ def main(names: list[str]) -> int:
         print(f"no such tool: {', '.join(sorted(unknown))}; known: {', '.join(catalogue())}", file=sys.stderr)
         return 2
     try:
-        paths = ensure(names or [name for name in catalogue() if name != "metrics-server"])
+        paths = ensure(names or [name for name in catalogue() if name not in ON_DEMAND])
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -102,3 +102,16 @@ def test_an_old_go_is_refused_in_words(go: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_unknown_tool_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert tools.main(["kubeadm"]) == 2
     assert "kubeadm" in capsys.readouterr().err
+
+
+def test_a_program_is_called_as_we_call_it(go: Path) -> None:
+    # Go names it after its package, which is `cmd` here.
+    path = tools.ensure(["lws"])["lws"]
+    assert path.name == "lws"
+    assert path.read_text() == "sigs.k8s.io/lws/cmd\n"
+
+
+def test_what_only_tests_need_is_built_by_name(go: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tools.main([]) == 0
+    programs = {Path(line).name for line in capsys.readouterr().out.splitlines() if line.startswith("/")}
+    assert programs == set(tools.catalogue()) - {"metrics-server", "kwok", "lws"}
