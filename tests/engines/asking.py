@@ -23,12 +23,14 @@ def endpoint(home: Cluster, name: str) -> str:
     return base
 
 
-def request(base: str, body: dict[str, Any]) -> urllib.request.Request:
+def request(base: str, body: dict[str, Any], route: str = "chat/completions") -> urllib.request.Request:
+    """A request to a model named chat."""
     data = json.dumps({"model": "chat", **body}).encode()
     headers = {"Content-Type": "application/json"}
-    return urllib.request.Request(f"{base}/v1/chat/completions", data, headers)
+    return urllib.request.Request(f"{base}/v1/{route}", data, headers)
 
 
-def asked(base: str, body: dict[str, Any]) -> dict[str, Any]:
-    with access.DIRECT.open(request(base, body), timeout=120) as answer:
+def asked(base: str, body: dict[str, Any], route: str = "chat/completions") -> dict[str, Any]:
+    """Its whole answer."""
+    with access.DIRECT.open(request(base, body, route), timeout=120) as answer:
         return dict(json.load(answer))

@@ -64,10 +64,13 @@ def test_the_engine_answers(case: Case, built: dict[str, Any], home: Cluster) ->
     image = pod["spec"]["containers"][0]["image"]
     assert image.endswith(built[case.engine]["digest"])
     base = endpoint(home, "chat")
-    answer = asked(
-        base, {"messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 24}
+    # What a small model chats differs by kernel; how this sentence goes on does not.
+    told = asked(
+        base, {"prompt": "The capital of France is", "temperature": 0, "max_tokens": 4}, "completions"
     )
-    assert "Paris" in answer["choices"][0]["message"]["content"]
+    assert "Paris" in told["choices"][0]["text"]
+    answer = asked(base, {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 24})
+    assert answer["choices"][0]["message"]["content"].strip()
     assert answer["usage"]["completion_tokens"] > 1
     assert streamed(base) > 1
     if case.metrics:

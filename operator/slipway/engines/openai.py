@@ -40,7 +40,7 @@ while [ "$(date +%s)" -lt "$end" ]; do
   sleep 1
 done
 """
-"""Wait until the pod is out of the Service, then until nobody is connected any more (state 01, established)."""
+"""Wait until the pod is out of the Service, then until nobody is connected any more (state 01)."""
 
 
 def startup_probe(launch: Launch, port: int, *, embeds: bool = False) -> dict[str, Any]:

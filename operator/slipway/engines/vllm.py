@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem
@@ -220,7 +220,8 @@ ENGINE = EngineDef(
         "nvidia": "docker.io/vllm/vllm-openai:v0.32.0",
         "amd": "docker.io/vllm/vllm-openai-rocm:v0.31.0",
         "intel": "docker.io/vllm/vllm-openai-xpu:v0.31.0",
-        "gaudi": "vault.habana.ai/gaudi-docker/1.24.0/ubuntu24.04/habanalabs/vllm-0.19.0-ptfork-2.10.0:1.24.0-1007",
+        "gaudi": "vault.habana.ai/gaudi-docker/1.24.0/ubuntu24.04/habanalabs/"
+        "vllm-0.19.0-ptfork-2.10.0:1.24.0-1007",
         "ascend": "quay.io/ascend/vllm-ascend:v0.23.0",
     },
     port=PORT,

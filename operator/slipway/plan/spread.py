@@ -34,9 +34,13 @@ def spreads(request: Request, kind: Kind, engine: EngineFacts) -> Iterator[Paral
             yield Parallel(size, 1, wishes.data)
     if not tensors or not pipelines:
         return
-    for stages in range(2, min(most, facts.layers) + 1):
-        if wishes.pipeline in (None, stages) and stages * tensors[-1] * wishes.data <= most:
-            yield Parallel(tensors[-1], stages, wishes.data)
+    staged = [
+        Parallel(size, stages, wishes.data)
+        for size in tensors
+        for stages in range(2, min(most // (size * wishes.data), facts.layers) + 1)
+        if wishes.pipeline in (None, stages)
+    ]
+    yield from sorted(staged, key=lambda one: (one.devices, -one.tensor))
     if "multi-node" in engine.capabilities and not kind.gpu.sharing and wishes.data == 1:
         yield from _across(request, kind, tensors[-1])
 
