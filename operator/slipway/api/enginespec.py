@@ -154,7 +154,7 @@ ParserName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-
 class Speculative(Model):
     """Tokens guessed cheaply and checked by the model: the answer stays the same, it comes faster.
 
-    Worth it at low concurrency; the acceptance rate is watched by the checklist.
+    Worth it at low concurrency, and where answers repeat what the prompt says.
     """
 
     method: Literal["ngram"] | None = None
@@ -192,16 +192,16 @@ class Engine(Model):
     """Copies of the model inside one replica that share its queue; default 1."""
     gpu_memory_share: Percent | None = None
     """Share of a device's memory that the engine may take for weights and KV cache; default 90%."""
-    kv_cache_dtype: Literal["auto", "fp8", "int8", "int4", "q8_0", "q4_0"] | None = None
-    """Type of the KV cache: auto (the default) is 16 bits. fp8 for vllm, sglang and tensorrt-llm, int8 and
-    int4 for lmdeploy, q8_0 and q4_0 for llama.cpp and ollama."""
+    kv_cache_dtype: Literal["auto", "fp8", "q8_0", "q4_0"] | None = None
+    """Type of the KV cache: auto (the default) is 16 bits. fp8 for vllm; q8_0 and q4_0 for llamacpp,
+    llama-cpp-python and ollama."""
     prefix_caching: bool | None = None
     """Whether the KV cache of a prompt's beginning is kept for the next request that begins so; default: the
     engine's own, which is yes in all that have it."""
     chunked_prefill: bool | None = None
     """Whether long prompts are worked off in parts beside running requests; default: the engine's own."""
     load_format: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9_]+$")] | None = None
-    """How vllm or sglang reads the weights: runai_streamer, fastsafetensors, tensorizer and others that the
+    """How vllm reads the weights: runai_streamer, fastsafetensors, tensorizer and others that the
     image has; default auto."""
     structured_output: ParserName | None = None
     """Backend that holds answers to a grammar or JSON schema, such as xgrammar or guidance; default: the

@@ -114,9 +114,9 @@ class Optimize(Model):
     Q4_K_M, or less where that does not fit. On GPUs: absent, FP8 where the device computes in it, else 16
     bits where they fit, else fewer; throughput prefers fewer bits to 16; latency the fewest bytes for each
     token; cost the cheapest token at full load; quality the smallest loss."""
-    method: Literal["auto", "none", "gguf", "fp8", "bnb"] | None = None
+    method: Literal["auto", "none", "gguf", "fp8"] | None = None
     """How: auto (the default) lets the planner choose; gguf quantises for llama.cpp; none serves 16 bits; fp8
-    and bnb (NF4) are done by the engine while it loads the 16-bit weights."""
+    is made by the engine while it loads the 16-bit weights."""
     level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
     """How far: auto (the default), or a level of llama.cpp such as Q8_0, Q5_K_M, Q4_K_M, IQ4_XS."""
     max_quality_loss: Percent | None = None
