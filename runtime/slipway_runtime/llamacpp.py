@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from slipway_runtime.errors import DataError, ToolError
+from slipway_runtime.errors import ToolError
 from slipway_runtime.modality import MULTIMODAL, TEXT
 from slipway_runtime.tool import run_tool
 
@@ -16,7 +16,6 @@ CONVERTER = "/opt/llama.cpp/convert_hf_to_gguf.py"
 LISTED = re.compile(r"\s*- (\S+)")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 """The converter must take what lies in the folder, and ask nobody."""
-NAMES_SHOWN = 5
 
 
 def converter(environment: Mapping[str, str]) -> list[str]:
@@ -72,17 +71,3 @@ def is_convertible(modality: str, names: Iterable[str], known: Collection[str]) 
         known: of ``architectures``.
     """
     return modality in {TEXT, MULTIMODAL} and any(name in known for name in names)
-
-
-def require_convertible(architecture: str, environment: Mapping[str, str]) -> None:
-    """Refuse an architecture that the converter does not know, before it reads a byte of weights."""
-    known = architectures(environment)
-    if architecture in known:
-        return
-    family = architecture.lower()[:4]
-    near = sorted(name for name in known if name.lower().startswith(family))[:NAMES_SHOWN]
-    similar = f" Similar ones that it knows: {', '.join(near)}" if near else ""
-    raise DataError(
-        "UnsupportedArchitecture",
-        f"{architecture} is not among the {len(known)} architectures that llama.cpp can convert.{similar}",
-    )

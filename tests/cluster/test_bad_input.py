@@ -17,6 +17,7 @@ from tests.cluster.namespaces import Cluster, model_manifest, own_namespace, tri
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 TRIED, UNTRIED = 1, 0
+STRANGE = "hf://slipway-test/unsupported-architecture"
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,21 @@ MISTAKES = [
     ),
     Mistake("no-config", "hf://slipway-test/no-config", "NoConfig"),
     Mistake("pickle", "hf://slipway-test/pickle-only", "PickleOnly"),
-    Mistake("architecture", "hf://slipway-test/unsupported-architecture", "UnsupportedArchitecture"),
+    Mistake(
+        "architecture",
+        "hf://slipway-test/unsupported-architecture",
+        "UnsupportedArchitecture",
+        TRIED,
+        "Hovercraft",
+    ),
     Mistake("truncated", "hf://slipway-test/truncated", "TruncatedWeights"),
     Mistake("level", SMOLLM2, "UnknownLevel", UNTRIED, "Q4_K_M", {"optimize": {"level": "Q9_Z"}}),
     Mistake("small", SMOLLM2, "StoreTooSmall", TRIED, "16Mi", {"store": {"size": "16Mi"}}),
     Mistake("hungry", TINY, "NothingFits", TRIED, "900", {"engine": {"resources": {"memory": "900Gi"}}}),
     Mistake("huge", "hf://slipway-test/huge", "NothingFits", TRIED, "GiB"),
 ]
-PERMANENT = {m.name for m in MISTAKES if m.jobs and m.name not in ("small", "hungry", "huge")}
+PLANNED = ("architecture", "small", "hungry", "huge")
+PERMANENT = {m.name for m in MISTAKES if m.jobs and m.name not in PLANNED}
 """Those that a stage refused; the others are refused by the plan, which changes when nodes do."""
 
 

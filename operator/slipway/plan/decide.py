@@ -55,7 +55,7 @@ def decide(
     tried = _try(request, machines, spec.engine.pod_overrides if spec.engine else None)
     if not tried.choices:
         seen = explain.Seen(request, tried.usable, tried.every_refusal, tried.misses, refused)
-        raise NothingFitsError(reasons.NOTHING_FITS, explain.nearest_miss(seen))
+        raise NothingFitsError(*explain.refusal(seen))
     chosen, reachable = tried.chosen(machines)
     seen = explain.Seen(request, reachable, tried.refusals, tried.misses, refused)
     rejected = explain.rejected(seen, chosen, tried.choices[1:])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from slipway.api import reasons
 from slipway.plan.candidate import HOST, NODES, Candidate, Miss, Request, how_text
 from slipway.plan.capacity import largest
 from slipway.plan.decision import Rejected
@@ -137,6 +138,18 @@ def refused_nodes(refusals: dict[str, str]) -> list[Rejected]:
 def _names(names: Sequence[str]) -> str:
     shown = ", ".join(names[:NAMED_NODES])
     return shown if len(names) <= NAMED_NODES else f"{shown} and {len(names) - NAMED_NODES} more"
+
+
+def refusal(seen: Seen) -> tuple[str, str]:
+    """Reason and message of a model that nothing serves here; other nodes or engines may change that."""
+    facts, wishes = seen.request.facts, seen.request.wishes
+    if facts.convertible or wishes.engine or any(one.device for one in seen.misses):
+        return reasons.NOTHING_FITS, nearest_miss(seen)
+    return reasons.UNSUPPORTED_ARCHITECTURE, (
+        f"{facts.architecture} is no architecture that llama.cpp's converter makes text with, and no node "
+        "has a device on which vLLM might serve it. Name an engine in spec.engine.name that loads it on CPU "
+        "(transformers, vllm), add such a node, or choose another model."
+    )
 
 
 def nearest_miss(seen: Seen) -> str:

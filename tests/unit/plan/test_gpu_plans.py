@@ -262,7 +262,7 @@ REFUSED = {
         "it has fp8",
     ),
     "an embedding model without a device": (
-        "laptop-16gb", "bge-m3", {}, "NothingFits", "llamacpp can't serve",
+        "laptop-16gb", "bge-m3", {}, "UnsupportedArchitecture", "Name an engine",
     ),
     "a taint of one's own": ("tainted", "llama3-8b", {}, "NothingFits", "taint team=a:NoSchedule is not"),
     "Apple silicon": ("mac", "llama3-8b", {}, "NothingFits", "slipway export"),

@@ -16,7 +16,7 @@ from slipway_runtime import files, methods
 from slipway_runtime.artifact import find_model
 from slipway_runtime.contract import LEVELS, Exit
 from slipway_runtime.errors import StageError
-from slipway_runtime.llamacpp import architectures, parse_architectures, require_convertible
+from slipway_runtime.llamacpp import architectures, parse_architectures
 from slipway_runtime.tool import Outcome
 
 from .conftest import SUPPORTED, Bench, build_repository, write_program
@@ -212,14 +212,6 @@ def test_architectures_come_from_the_list_or_from_the_converter(bench: Bench) ->
     (programs / "convert.py").write_text("raise SystemExit(1)")
     with pytest.raises(StageError, match="can't list its models"):
         architectures(bench.environment)
-
-
-def test_an_architecture_that_the_converter_does_not_know_names_similar_ones(bench: Bench) -> None:
-    require_convertible("Qwen2ForCausalLM", bench.environment)
-    with pytest.raises(StageError) as caught:
-        require_convertible("LlamaVisionForSomething", bench.environment)
-    assert (caught.value.reason, caught.value.code) == ("UnsupportedArchitecture", Exit.DATA)
-    assert caught.value.message.endswith("Similar ones that it knows: LlamaForCausalLM")
 
 
 def test_projectors_are_no_language_models() -> None:
