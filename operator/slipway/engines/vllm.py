@@ -216,7 +216,7 @@ ENGINE = EngineDef(
         host_memory=3 * GIB,
     ),
     images={
-        CPU: "docker.io/vllm/vllm-openai-cpu:v0.30.0",
+        CPU: "docker.io/vllm/vllm-openai-cpu:v0.31.0",
         "nvidia": "docker.io/vllm/vllm-openai:v0.32.0",
         "amd": "docker.io/vllm/vllm-openai-rocm:v0.31.0",
         "intel": "docker.io/vllm/vllm-openai-xpu:v0.31.0",
