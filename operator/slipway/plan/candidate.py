@@ -29,12 +29,14 @@ class Request:
 
     Attributes:
         makes: methods that Jobs of this version make artifacts of.
+        several_nodes: a replica may take several nodes.
     """
 
     facts: ModelFacts
     wishes: Wishes
     engines: tuple[EngineFacts, ...]
     makes: frozenset[str]
+    several_nodes: bool = False
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def decide(
             reasons.NO_NODES, "The cluster has no nodes: add one; planning goes on by itself."
         )
     allowed, refused = _allowed(spec, wishes, known)
-    request = Request(facts, wishes, allowed, frozenset(settings.methods))
+    request = Request(facts, wishes, allowed, frozenset(settings.methods), settings.several_nodes)
     tried = _try(request, machines, spec.engine.pod_overrides if spec.engine else None)
     if not tried.choices:
         seen = explain.Seen(request, tried.usable, tried.every_refusal, tried.misses, refused)

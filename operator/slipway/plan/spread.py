@@ -41,7 +41,8 @@ def spreads(request: Request, kind: Kind, engine: EngineFacts) -> Iterator[Paral
         if wishes.pipeline in (None, stages)
     ]
     yield from sorted(staged, key=lambda one: (one.devices, -one.tensor))
-    if "multi-node" in engine.capabilities and not kind.gpu.sharing and wishes.data == 1:
+    across = request.several_nodes and "multi-node" in engine.capabilities
+    if across and not kind.gpu.sharing and wishes.data == 1:
         yield from _across(request, kind, tensors[-1])
 
 

@@ -20,8 +20,8 @@ from tests.support.planning import MODELS, model, spec
 
 TODAY = Settings()
 """What Jobs of this version make."""
-WHOLE = Settings(methods=("gguf", "awq", "gptq", "int8"))
-"""With Jobs for every method of the tree."""
+WHOLE = Settings(methods=("gguf", "awq", "gptq", "int8"), several_nodes=True)
+"""With Jobs for every method of the tree, and a workload for replicas of several nodes."""
 TRT = replace(
     WHOLE, images=Images(engines=(("tensorrt-llm/nvidia", "nvcr.io/nvidia/tensorrt-llm/release:1"),))
 )
@@ -261,6 +261,9 @@ REFUSED = {
         "h100", "llama3-8b", {"engine": {"name": "vllm", "kvCacheDtype": "q8_0"}}, "InvalidSpec",
         "it has fp8",
     ),
+    "larger than every node": (
+        "h100", "llama3-405b", {"optimize": {"method": "none"}}, "NothingFits", "NVIDIA-H100",
+    ),
     "an embedding model without a device": (
         "laptop-16gb", "bge-m3", {}, "UnsupportedArchitecture", "Name an engine",
     ),
@@ -413,3 +416,11 @@ def test_speed_against_many_nodes_is_a_matter_of_kinds_not_of_nodes() -> None:
     few = decide(spec(), MODELS["llama3-8b"], nodes[:5], WHOLE)
     many = decide(spec(), MODELS["llama3-8b"], list(reversed(nodes)), WHOLE)
     assert replace(few, holds=None).effect == replace(many, holds=None).effect
+
+
+def test_several_nodes_are_not_planned_for_while_nothing_is_made_of_such_a_plan() -> None:
+    two = [node_facts(gpu_node("h100", name)) for name in ("a", "b")]
+    wish = spec(engine={"name": "vllm"}, optimize={"method": "none"})
+    with pytest.raises(NothingFitsError, match="device memory"):
+        decide(wish, BIG["llama3-405b"], two, TODAY)
+    assert decide(wish, BIG["llama3-405b"], two, WHOLE).parallel.pods == 2
