@@ -95,3 +95,12 @@ def test_an_upgrade_changes_no_pinned_image(pinned: Pinned) -> None:
         "r@sha256:1", "l@sha256:2", pull_policy="Always", pull_secrets=("secret",)
     )
     assert settings.hub_endpoint == "https://hub"
+
+
+def test_a_revision_of_before_there_were_devices_is_read(owner: Owner, pinned: Pinned) -> None:
+    raw = json.loads(json.dumps(build_revision(owner, 1, pinned)))
+    for name in ("form", "atLoad", "dtype", "accelerator", "parallel", "gpuLayers", "embeds"):
+        del raw["data"]["plan"][name]
+    for name in ("activeParameters", "experts", "modality", "convertible", "kvElements"):
+        del raw["data"]["facts"][name]
+    assert read_pinned(raw) == pinned
