@@ -133,7 +133,8 @@ def problems(spec: ModelDeploymentSpec, settings: Settings = BUILT_IN) -> list[P
     """
     name = (spec.engine.name if spec.engine else None) or "auto"
     if name == "auto":
-        chosen = [one for one in ENGINES.values() if one.facts.goals]
+        willing = {one.name for one in engine_facts(settings) if one.goals}
+        chosen = [one for one in ENGINES.values() if one.name in willing]
     else:
         try:
             chosen = [engine_named(settings, name)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from slipway.api import reasons
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.validate import Problem, problem
+from slipway.plan.decision import Accelerator, Memory, Plan
 
 
 def argument_problems(spec: ModelDeploymentSpec, reserved: Mapping[str, str]) -> list[Problem]:
@@ -29,10 +30,15 @@ def _problems(given: Mapping[str, str], reserved: Mapping[str, str]) -> Iterator
             or any(character.isspace() or character == "=" for character in name)
         ):
             yield problem(location, f"write the name of the argument alone, without dashes: {bare or 'name'}")
-        elif bare in reserved or bare.removeprefix("no-") in reserved:
-            instead = reserved.get(bare) or reserved.get(bare.removeprefix("no-"))
+        elif taken := [one for one in _spellings(bare) if one in reserved]:
+            instead = reserved[taken[0]]
             use = f"; use {instead}" if instead else ""
             yield problem(location, f"Slipway sets this argument itself{use}", reasons.RESERVED_ARGUMENT)
+
+
+def _spellings(bare: str) -> tuple[str, ...]:
+    """An argument, what its ``no-`` switches off, and the one whose JSON a ``name.key`` fills."""
+    return bare, bare.removeprefix("no-"), bare.partition(".")[0]
 
 
 def user_args(spec: ModelDeploymentSpec) -> Iterator[str]:
@@ -55,3 +61,27 @@ def switches(values: Mapping[str, bool | None]) -> list[str]:
         for name, wished in values.items()
         if wished is not None
     ]
+
+
+def share_of_free(plan: Plan) -> str:
+    """Share for the KV cache of the memory that is free beside weights, for engines that count it so.
+
+    The plan's share is of the whole device: what it leaves for the cache is the same here.
+    """
+    device, memory, devices = _device(plan)
+    taken = (memory.weights + memory.overhead) / devices
+    room = device.memory * device.share / 100 - taken - memory.activations / devices
+    return f"{min(0.95, max(0.05, room / max(1.0, device.memory - taken))):.2f}"
+
+
+def share_of_static(plan: Plan) -> str:
+    """Share for weights and KV cache of the whole device, for engines that leave activations out of it."""
+    device, memory, devices = _device(plan)
+    beside = (memory.activations + memory.overhead) / devices
+    return f"{max(0.05, device.share / 100 - beside / max(1, device.memory)):.2f}"
+
+
+def _device(plan: Plan) -> tuple[Accelerator, Memory, int]:
+    if plan.accelerator is None:
+        raise ValueError("a plan without a device has no share of one")
+    return plan.accelerator, plan.memory, plan.parallel.devices

@@ -1,6 +1,6 @@
-"""Ollama 0.17.4: a GGUF through a Modelfile. CPU, by name only. It has no metrics.
+"""Ollama 0.17.4: a GGUF through a Modelfile, on CPU and on NVIDIA's and AMD's GPUs. By name only.
 
-``ollama create`` copies the weights to where the server keeps its models, so that volume holds them again.
+It has no metrics.
 """
 
 from __future__ import annotations
@@ -13,18 +13,27 @@ from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem, problem
 from slipway.engines import openai
 from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.llamacpp import ALL_LAYERS, MODEL_FILE
 from slipway.plan.facts import CPU, EngineFacts, Loads
 
 PORT: Final = 8000
+AMD64: Final = frozenset({"amd64"})
+BOTH: Final = frozenset({"amd64", "arm64"})
 START: Final = """\
 printf '%s' "$SLIPWAY_MODELFILE" > /tmp/Modelfile || exit 74
+sum=$(sha256sum "$2") || exit 66
+mkdir -p "$OLLAMA_MODELS/blobs" && ln -sfn "$2" "$OLLAMA_MODELS/blobs/sha256-${sum%% *}" || exit 74
 ollama serve & server=$!
 trap 'kill $server; wait $server; exit 0' TERM
 until ollama list > /dev/null 2>&1; do kill -0 $server || exit 70; sleep 0.1; done
 ollama create "$1" -f /tmp/Modelfile || exit 65
 wait $server
 """
-"""Starts the server, tells it of the model, and ends when it does."""
+"""Starts the server, tells it of the model, and ends when it does.
+
+``ollama create`` copies weights to where the server keeps its models, unless a blob of that sum is there: a
+link to the mounted file is.
+"""
 
 
 def command(_launch: Launch) -> list[str]:
@@ -39,12 +48,14 @@ def modelfile(launch: Launch) -> str:
     parameters = {
         "num_ctx": plan.context_length,
         "num_thread": plan.threads,
+        # 0 in the CPU's case would do the same; absent, the server counts what fits by itself.
+        "num_gpu": (plan.gpu_layers or ALL_LAYERS) if plan.accelerator else None,
         "temperature": generation.temperature,
         "top_p": generation.top_p,
         "top_k": generation.top_k,
         "num_predict": generation.max_tokens,
     }
-    lines = [f"FROM {launch.model_path}/model.gguf"]
+    lines = [f"FROM {launch.model_path}/{MODEL_FILE}"]
     lines += [f"PARAMETER {name} {value}" for name, value in parameters.items() if value is not None]
     if generation.system_prompt is not None:
         lines.append(f'SYSTEM """{generation.system_prompt}"""')
@@ -87,23 +98,27 @@ def problems(spec: ModelDeploymentSpec) -> list[Problem]:
 ENGINE = EngineDef(
     facts=EngineFacts(
         name="ollama",
-        loads={CPU: (Loads("gguf"),)},
-        architectures={CPU: frozenset({"amd64", "arm64"})},
+        loads=dict.fromkeys((CPU, "nvidia", "amd"), (Loads("gguf"),)),
+        architectures={CPU: BOTH, "nvidia": BOTH, "amd": AMD64},
         capabilities=frozenset({"system-prompt", "sampling-defaults", "kv-cache-q8_0", "kv-cache-q4_0"}),
         rank=12,
     ),
-    # Ollama's own image has no curl, which the probe needs: ours has.
-    images={CPU: "docker.io/slipway/ollama:0.1.0"},
+    images={
+        CPU: "docker.io/slipway/ollama:0.1.0",
+        "nvidia": "docker.io/ollama/ollama:0.17.4",
+        "amd": "docker.io/ollama/ollama:0.17.4-rocm",
+    },
     port=PORT,
     metrics=Metrics(prefix="", running="", waiting="", prompt_tokens="", generated_tokens=""),
     reserved_args={},
     command=command,
-    args=lambda launch: [launch.model_name],
+    args=lambda launch: [launch.model_name, f"{launch.model_path}/{MODEL_FILE}"],
     env=env,
-    startup_probe=lambda launch: openai.startup_probe(launch, PORT),
+    # Ollama's own images have no curl.
+    startup_probe=lambda launch: openai.startup_probe(launch, PORT, curl=False),
     readiness_probe=lambda _: openai.readiness_probe("/api/version"),
     liveness_probe=lambda _: openai.liveness_probe("/api/version"),
     drain=openai.drain(PORT),
     problems=problems,
-    scratch="64Gi",
+    scratch="1Gi",
 )

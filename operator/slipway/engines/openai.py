@@ -22,16 +22,23 @@ DRAIN_SECONDS: Final = 300
 GRACE_MARGIN_SECONDS: Final = 25
 
 COMPLETION: Final = (
-    "curl -fsS -m {seconds} -H 'Content-Type: application/json' "
-    """-d '{{"model":"{model}","prompt":"a","max_tokens":1,"temperature":0}}' """
-    "http://127.0.0.1:{port}/v1/completions | grep -Eq '\"completion_tokens\": ?1'"
+    "/v1/completions",
+    '{{"model":"{model}","prompt":"a","max_tokens":1,"temperature":0}}',
+    '"completion_tokens": ?1',
 )
-"""Needs one generated token of this very server; the health route alone is not believed."""
-EMBEDDING: Final = (
-    "curl -fsS -m {seconds} -H 'Content-Type: application/json' "
-    """-d '{{"model":"{model}","input":"a"}}' """
-    "http://127.0.0.1:{port}/v1/embeddings | grep -q '\"embedding\"'"
+"""Route, body and answer: needs one generated token of this very server; its health alone is not believed."""
+EMBEDDING: Final = ("/v1/embeddings", '{{"model":"{model}","input":"a"}}', '"embedding"')
+BY_CURL: Final = (
+    "curl -fsS -m {seconds} -H 'Content-Type: application/json' -d '{body}' "
+    "http://127.0.0.1:{port}{path} | grep -Eq '{expect}'"
 )
+BY_BASH: Final = """\
+exec 3<>/dev/tcp/127.0.0.1/{port} || exit 1
+printf 'POST {path} HTTP/1.0\\r\\nHost: localhost\\r\\nContent-Type: application/json\\r\\n' >&3
+printf 'Content-Length: {length}\\r\\n\\r\\n%s' '{body}' >&3
+timeout {seconds} grep -Eq '{expect}' <&3
+"""
+"""The same for images without curl. HTTP/1.0: the server closes, so the answer has an end."""
 WAIT: Final = """\
 sleep {removal}
 end=$(($(date +%s) + {bound}))
@@ -43,13 +50,29 @@ done
 """Wait until the pod is out of the Service, then until nobody is connected any more (state 01)."""
 
 
-def startup_probe(launch: Launch, port: int, *, embeds: bool = False) -> dict[str, Any]:
-    """One generated token (or one vector) inside the pod; the budget grows with the weights."""
+def startup_probe(launch: Launch, port: int, *, embeds: bool = False, curl: bool = True) -> dict[str, Any]:
+    """One generated token (or one vector) inside the pod; the budget grows with the weights.
+
+    Args:
+        launch: says the model's name and size.
+        port: of the server.
+        embeds: ask for a vector.
+        curl: the image has it; else it has bash.
+    """
+    return answer_probe(launch, port, EMBEDDING if embeds else COMPLETION, curl=curl)
+
+
+def answer_probe(
+    launch: Launch, port: int, asked: tuple[str, str, str], *, curl: bool = True
+) -> dict[str, Any]:
+    """A probe that asks by a route, a body and an expression for the answer, as ``COMPLETION`` is."""
+    path, form, expect = asked
+    body = form.format(model=launch.model_name)
+    values = {"seconds": TOKEN_SECONDS, "port": port, "path": path, "body": body, "expect": expect}
+    script = (BY_CURL if curl else BY_BASH).format(**values, length=len(body))
     budget = STARTUP_BASE_SECONDS + launch.plan.memory.weights / STARTUP_BYTES_PER_SECOND
-    form = EMBEDDING if embeds else COMPLETION
-    probe = form.format(seconds=TOKEN_SECONDS, port=port, model=launch.model_name)
     return {
-        "exec": {"command": ["/bin/sh", "-c", probe]},
+        "exec": {"command": ["/bin/sh" if curl else "/bin/bash", "-c", script]},
         "periodSeconds": STARTUP_PERIOD_SECONDS,
         "timeoutSeconds": TOKEN_SECONDS + 1,
         "failureThreshold": math.ceil(budget / STARTUP_PERIOD_SECONDS),

@@ -9,7 +9,7 @@ from typing import Final
 
 from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem
-from slipway.engines import openai
+from slipway.engines import chat, openai
 from slipway.engines.arguments import argument_problems, flags, switches, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
 from slipway.plan.decision import Plan
@@ -26,6 +26,12 @@ AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8"}
 SHUTDOWN_SECONDS: Final = 20
 """After preStop nobody should be connected; without this vLLM cuts what runs at once."""
 MASTER_PORT: Final = 29501
+ACROSS: Final = """\
+set -- "$@" --node-rank "$LWS_WORKER_INDEX" --master-addr "$LWS_LEADER_ADDRESS"
+[ "$LWS_WORKER_INDEX" = 0 ] || set -- "$@" --headless
+exec "$@"
+"""
+"""Rank and address of a pod among those of its replica, which a LeaderWorkerSet puts into its environment."""
 
 COMMON: Final = (
     Loads("none"),
@@ -51,11 +57,12 @@ RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("model", "tokenizer", "revision", "hf-config-path", "hf-token"), "spec.model.source"),
     "trust-remote-code": "",
     "served-model-name": "metadata.name",
-    **dict.fromkeys(("host", "port", "root-path", "uds", "disable-log-stats"), ""),
+    **dict.fromkeys(("host", "port", "root-path", "uds", "disable-log-stats", "config"), ""),
     **dict.fromkeys(("api-key", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs"), "spec.access.allowFrom"),
     "max-model-len": "spec.engine.contextLength",
     "max-num-seqs": "spec.engine.concurrency",
     **dict.fromkeys(("gpu-memory-utilization", "device-memory-utilization"), "spec.engine.gpuMemoryShare"),
+    "kv-cache-memory-bytes": "spec.engine.gpuMemoryShare",
     **dict.fromkeys(("tensor-parallel-size", "tp"), "spec.engine.tensorParallel"),
     **dict.fromkeys(("pipeline-parallel-size", "pp"), "spec.engine.pipelineParallel"),
     **dict.fromkeys(("data-parallel-size", "dp"), "spec.engine.dataParallel"),
@@ -71,14 +78,20 @@ RESERVED: Final[Mapping[str, str]] = {
     "override-generation-config": "spec.engine.generation",
     "shutdown-timeout": "",
     **dict.fromkeys(("nnodes", "n", "node-rank", "r", "master-addr", "master-port", "headless"), ""),
+    "distributed-executor-backend": "",
     **dict.fromkeys(("runner", "convert"), "spec.model.source"),
 }
 """Arguments that Slipway sets, or that would break its probes, to the field to use instead (empty: none)."""
 
+TEMPLATE_RESERVED: Final = {"chat-template": "spec.engine.generation.systemPrompt, or the template, not both"}
+"""Set by Slipway when there is a system prompt."""
 
-def command(_launch: Launch) -> list[str]:
-    """Said, though it is the image's own: images of makers differ."""
-    return ["vllm", "serve"]
+
+def command(launch: Launch) -> list[str]:
+    """Said, though it is the image's own: images of makers differ. A template is written first."""
+    server = ["vllm", "serve"]
+    spread = ["/bin/sh", "-c", ACROSS, "across", *server] if launch.plan.parallel.pods > 1 else server
+    return chat.writes(spread, launch)
 
 
 def args(launch: Launch) -> list[str]:
@@ -104,7 +117,8 @@ def args(launch: Launch) -> list[str]:
         "--structured-outputs-config.backend": engine.structured_output,
         "--tool-call-parser": engine.tool_parser,
         "--reasoning-parser": engine.reasoning_parser,
-        "--override-generation-config": _generation(engine.generation),
+        "--override-generation-config": _generation(launch),
+        "--chat-template": chat.template_path(launch),
         "--shutdown-timeout": SHUTDOWN_SECONDS,
         **_embeds(launch),
         **_nodes(plan),
@@ -124,13 +138,11 @@ def _embeds(launch: Launch) -> dict[str, str | int | None]:
 
 
 def _nodes(plan: Plan) -> dict[str, str | int | None]:
-    """Of the pods of one replica: rank and address are given by the LeaderWorkerSet, see ``env``."""
+    """Of the pods of one replica; ``ACROSS`` adds what differs between them."""
     if plan.parallel.pods == 1:
         return {}
     return {
         "--nnodes": plan.parallel.pods,
-        "--node-rank": "$(LWS_WORKER_INDEX)",
-        "--master-addr": "$(LWS_LEADER_ADDRESS)",
         "--master-port": MASTER_PORT,
         "--distributed-executor-backend": "mp",
     }
@@ -147,17 +159,11 @@ def _speculative(engine: Engine) -> str | None:
     return json.dumps(wished, separators=(",", ":"))
 
 
-def _generation(wished: Generation | None) -> str | None:
+def _generation(launch: Launch) -> str | None:
     """Defaults for requests that don't say otherwise, in the names of a generation_config.json."""
-    if wished is None:
-        return None
-    named = {
-        "temperature": None if wished.temperature is None else float(wished.temperature),
-        "top_p": None if wished.top_p is None else float(wished.top_p),
-        "top_k": wished.top_k,
-        "max_new_tokens": wished.max_tokens,
-    }
-    said = {name: value for name, value in named.items() if value is not None}
+    wished = (launch.spec.engine or Engine()).generation
+    longest = wished.max_tokens if wished else None
+    said = chat.sampling(launch) | ({"max_new_tokens": longest} if longest is not None else {})
     return json.dumps(said, separators=(",", ":")) if said else None
 
 
@@ -172,6 +178,7 @@ def env(launch: Launch) -> dict[str, str]:
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
+        **chat.variables(launch),
     }
     if launch.plan.accelerator is None:
         kv_cache = math.ceil(launch.plan.memory.kv_cache / GIB)
@@ -187,7 +194,8 @@ def env(launch: Launch) -> dict[str, str]:
 
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     """Arguments that Slipway sets itself, or that are not written as names."""
-    return argument_problems(spec, RESERVED)
+    prompt = ((spec.engine or Engine()).generation or Generation()).system_prompt
+    return argument_problems(spec, {**RESERVED, **(TEMPLATE_RESERVED if prompt else {})})
 
 
 ENGINE = EngineDef(
@@ -205,9 +213,9 @@ ENGINE = EngineDef(
             CPU: BOTH, "nvidia": BOTH, "amd": AMD64, "intel": AMD64, "gaudi": AMD64, "ascend": BOTH,
         },
         capabilities=frozenset({
-            "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel", "multi-node",
-            "memory-share", "prefix-caching", "chunked-prefill", "load-format", "structured-output",
-            "tool-parser", "reasoning-parser", "speculative-ngram", "kv-cache-fp8",
+            "system-prompt", "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel",
+            "multi-node", "memory-share", "prefix-caching", "chunked-prefill", "load-format",
+            "structured-output", "tool-parser", "reasoning-parser", "speculative-ngram", "kv-cache-fp8",
         }),
         modalities=frozenset({"text", "multimodal", "embedding"}),
         goals=frozenset({"", "throughput", "latency", "cost", "quality"}),

@@ -126,7 +126,7 @@ def test_guidellm_gets_bounds_the_tokenizer_and_no_hub(bench: Bench, tool: Path)
     told = json.loads(tool.read_text())
     given = " ".join(told["arguments"])
     for part in (
-        f"kind=openai_http,target={url},model=smol",
+        f"kind=openai_http,target={url},model=smol,validate_backend=false",
         f"kind=huggingface_auto,model={bench.parent / 'published'}",
         "--override profile.streams 2,8",
         "kind=max_duration,seconds=7",

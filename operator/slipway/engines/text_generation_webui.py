@@ -1,0 +1,143 @@
+"""text-generation-webui 4: its OpenAI routes alone, over its llama.cpp loader. GGUF, by name only.
+
+Its makers publish no image: the one named here is a third party's and rolls, so name one by digest in
+``spec.engine.image`` or the installation's settings. It has no metrics, and any name of a model is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
+from slipway.api.validate import Problem, problem
+from slipway.engines import chat, openai
+from slipway.engines.arguments import argument_problems, flags, user_args
+from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.llamacpp import ALL_LAYERS, MODEL_FILE
+from slipway.plan.facts import CPU, EngineFacts, Loads
+
+PORT: Final = 8000
+PYTHON: Final = "python3.13"
+AMD64: Final = frozenset({"amd64"})
+DEFAULT_TOKENS: Final = 5
+DEFAULT_WINDOW: Final = 4
+USER_DATA: Final = "/tmp/user_data"  # noqa: S108 - the pod's own emptyDir
+START: Final = f"""\
+mkdir -p {USER_DATA} && cp -r /app/user_data/. {USER_DATA}/ 2> /dev/null
+cd /app || exit 70
+exec "$@"
+"""
+"""It writes beside its settings, which lie on the image's read-only root: they are copied first."""
+
+RESERVED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("model", "model-dir", "loader"), "spec.model.source"),
+    **dict.fromkeys(("trust-remote-code", "extensions", "settings", "user-data-dir", "model-menu"), ""),
+    **dict.fromkeys(("api", "nowebui", "listen", "listen-host", "listen-port", "api-port", "subpath"), ""),
+    **dict.fromkeys(("share", "public-api", "public-api-id", "multi-user", "gradio-auth"), ""),
+    **dict.fromkeys(("api-key", "admin-key", "ssl-keyfile", "ssl-certfile"), "spec.access.allowFrom"),
+    **dict.fromkeys(("ctx-size", "n-ctx", "max-seq-len"), "spec.engine.contextLength"),
+    "parallel": "spec.engine.concurrency",
+    **dict.fromkeys(("threads", "threads-batch"), "spec.engine.resources.cpu"),
+    **dict.fromkeys(("gpu-layers", "n-gpu-layers", "cpu"), "spec.engine.resources"),
+    "cache-type": "spec.engine.kvCacheDtype",
+    **dict.fromkeys(("spec-type", "spec-ngram-size-n", "spec-ngram-size-m"), "spec.engine.speculative"),
+    "temperature": "spec.engine.generation.temperature",
+    "top-p": "spec.engine.generation.topP",
+    "top-k": "spec.engine.generation.topK",
+}
+"""Arguments that Slipway sets, or that would break its probes, to the field to use instead (empty: none)."""
+
+TEMPLATE_RESERVED: Final = {
+    "chat-template-file": "spec.engine.generation.systemPrompt, or the template, not both"
+}
+
+
+def command(launch: Launch) -> list[str]:
+    """The server without the image's entrypoint, which wants to be root."""
+    return chat.writes(["/bin/bash", "-c", START, "start", PYTHON, "server.py"], launch, python=PYTHON)
+
+
+def args(launch: Launch) -> list[str]:
+    """Arguments from plan and spec; those of the user come last."""
+    plan, engine = launch.plan, launch.spec.engine or Engine()
+    generation, guess = engine.generation or Generation(), engine.speculative
+    layers = 0 if plan.accelerator is None else plan.gpu_layers or ALL_LAYERS
+    given: dict[str, str | int | None] = {
+        "--model-dir": launch.model_path,
+        "--model": MODEL_FILE,
+        "--loader": "llama.cpp",
+        "--user-data-dir": USER_DATA,
+        "--api-port": PORT,
+        # The context is shared out among the slots: each request gets the planned length.
+        "--ctx-size": plan.context_length * plan.concurrency,
+        "--parallel": plan.concurrency,
+        "--threads": plan.threads,
+        "--threads-batch": plan.threads,
+        "--gpu-layers": layers,
+        "--cache-type": None if engine.kv_cache_dtype in (None, "auto") else engine.kv_cache_dtype,
+        "--spec-type": "ngram-simple" if guess else None,
+        "--spec-ngram-size-n": (guess.window or DEFAULT_WINDOW) if guess else None,
+        "--spec-ngram-size-m": (guess.tokens or DEFAULT_TOKENS) if guess else None,
+        "--temperature": generation.temperature,
+        "--top-p": generation.top_p,
+        "--top-k": generation.top_k,
+        "--chat-template-file": chat.template_path(launch),
+    }
+    return ["--api", "--nowebui", "--listen", *flags(given), *user_args(launch.spec)]
+
+
+def env(launch: Launch) -> dict[str, str]:
+    """Caches on the writable volume, no hub, no telemetry."""
+    return {
+        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
+        "USER": "slipway",
+        "LOGNAME": "slipway",
+        "HF_HUB_OFFLINE": "1",
+        "DO_NOT_TRACK": "1",
+        "GRADIO_ANALYTICS_ENABLED": "0",
+        # It would win over the argument.
+        "OPENEDAI_PORT": str(PORT),
+        **chat.variables(launch),
+    }
+
+
+def problems(spec: ModelDeploymentSpec) -> list[Problem]:
+    """Arguments that Slipway sets itself, and a default that it has no argument for."""
+    generation = (spec.engine or Engine()).generation or Generation()
+    reserved = {**RESERVED, **(TEMPLATE_RESERVED if generation.system_prompt else {})}
+    found = argument_problems(spec, reserved)
+    if generation.max_tokens is not None:
+        where = ("spec", "engine", "generation", "maxTokens")
+        text = "text-generation-webui has no default of the answer's length: leave maxTokens to requests"
+        found.append(problem(where, text))
+    return found
+
+
+ENGINE = EngineDef(
+    facts=EngineFacts(
+        name="text-generation-webui",
+        loads={CPU: (Loads("gguf"),), "nvidia": (Loads("gguf"),)},
+        architectures={CPU: AMD64, "nvidia": AMD64},
+        capabilities=frozenset({
+            "system-prompt", "sampling-defaults", "speculative-ngram", "kv-cache-q8_0", "kv-cache-q4_0",
+        }),
+        rank=13,
+    ),
+    images={
+        CPU: "docker.io/atinoda/text-generation-webui:default-cpu",
+        "nvidia": "docker.io/atinoda/text-generation-webui:default-nvidia",
+    },
+    port=PORT,
+    metrics=Metrics(prefix="", running="", waiting="", prompt_tokens="", generated_tokens=""),
+    reserved_args=RESERVED,
+    command=command,
+    args=args,
+    env=env,
+    startup_probe=lambda launch: openai.startup_probe(launch, PORT, curl=False),
+    readiness_probe=lambda _: openai.readiness_probe("/v1/models"),
+    liveness_probe=lambda _: openai.liveness_probe("/v1/models"),
+    drain=openai.drain(PORT),
+    problems=problems,
+    scratch="1Gi",
+)  # fmt: skip
