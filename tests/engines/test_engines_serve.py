@@ -26,12 +26,14 @@ class Case:
     engine: str
     level: str
     metrics: bool = True
+    errors: str = "PASS"
 
 
 CASES = (
     Case("vllm", "BF16"),
     Case("transformers", "BF16"),
-    Case("llama-cpp-python", "F16", metrics=False),
+    # Its chat route answers 500 to content in parts, as the load tool sends it: the checklist finds that out.
+    Case("llama-cpp-python", "F16", metrics=False, errors="FAIL"),
     Case("ollama", "F16", metrics=False),
 )
 
@@ -79,7 +81,7 @@ def test_the_engine_answers(case: Case, built: dict[str, Any], home: Cluster) ->
         for name in (engine.running, engine.waiting, engine.generated_tokens):
             assert f"\n{name}" in text, name
     measured = home.wait("the benchmark's checks", lambda: verdicts(home), 300)
-    assert (measured["errors"], measured["pod-security"]) == ("PASS", "PASS")
+    assert (measured["errors"], measured["pod-security"]) == (case.errors, "PASS")
     assert measured["metrics-endpoint"] == ("PASS" if case.metrics else "FAIL")
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
 
