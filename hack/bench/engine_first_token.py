@@ -15,7 +15,9 @@ ROUNDS = 3
 GOAL_S = 5.0
 THREADS = 2
 CONTEXT = 2048
+# A pod starts with empty caches: so does each round of the bare server.
 BARE = f"""
+rm -rf /tmp/vllm* /tmp/torch* /tmp/triton /tmp/numba /tmp/cache /tmp/hf
 export HOME=/tmp VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS={THREADS}
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 USER=slipway LOGNAME=slipway
 a=$(date +%s%N)

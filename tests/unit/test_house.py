@@ -82,7 +82,9 @@ def files_of(package: ModuleType, *shared: str) -> set[str]:
 
 def test_every_engine_is_found() -> None:
     found = {name.replace("-", "_") for name in slipway.engines.ENGINES}
-    assert found == files_of(slipway.engines, "base", "arguments", "chat", "custom", "openai")
+    assert found == files_of(
+        slipway.engines, "base", "arguments", "chat", "custom", "lifecycle", "offline", "openai"
+    )
     assert "llamacpp" in found
 
 

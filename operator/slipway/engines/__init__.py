@@ -13,7 +13,7 @@ from types import MappingProxyType
 from slipway.api import reasons
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.validate import Problem, problem, suggest
-from slipway.engines.base import Drain, EngineDef, Launch, Metrics
+from slipway.engines.base import EngineDef, Launch, Metrics
 from slipway.engines.custom import build_engine
 from slipway.errors import InvalidSpecError
 from slipway.plan.capabilities import lacking
@@ -24,7 +24,6 @@ from slipway.settings import Settings
 
 __all__ = [
     "ENGINES",
-    "Drain",
     "EngineDef",
     "Launch",
     "Metrics",

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from slipway.api import reasons
-from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem, problem
 from slipway.plan.decision import Accelerator, Memory, Plan
 
 
-def argument_problems(spec: ModelDeploymentSpec, reserved: Mapping[str, str]) -> list[Problem]:
+def argument_problems(
+    spec: ModelDeploymentSpec,
+    reserved: Mapping[str, str],
+    with_prompt: Mapping[str, str] = MappingProxyType({}),
+) -> list[Problem]:
     """Arguments that Slipway sets itself, or that are not written as names.
 
     Args:
         spec: a structurally valid spec.
         reserved: argument (without dashes) to what to use in its place, empty for nothing.
+        with_prompt: more of them, for a spec with a system prompt.
     """
-    return list(_problems((spec.engine.args if spec.engine else None) or {}, reserved))
+    engine = spec.engine or Engine()
+    prompt = engine.generation is not None and engine.generation.system_prompt is not None
+    return list(_problems(engine.args or {}, {**reserved, **(with_prompt if prompt else {})}))
+
+
+def no_default_length(spec: ModelDeploymentSpec, engine: str) -> list[Problem]:
+    """The spec's default of the answer's length, for a server that has none."""
+    wished = spec.engine.generation if spec.engine else None
+    if wished is None or wished.max_tokens is None:
+        return []
+    where = ("spec", "engine", "generation", "maxTokens")
+    text = f"{engine} has no default of the answer's length: leave maxTokens to requests"
+    return [problem(where, text)]
 
 
 def _problems(given: Mapping[str, str], reserved: Mapping[str, str]) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.validate import Problem
+from slipway.engines import lifecycle
 from slipway.plan.decision import Plan
 from slipway.plan.facts import EngineFacts
 
@@ -58,19 +59,6 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Drain:
-    """How a pod leaves without dropping a request.
-
-    Attributes:
-        pre_stop: command of the preStop hook; returns once no request is processed, or at its own bound.
-        grace_seconds: terminationGracePeriodSeconds, longer than the hook's bound.
-    """
-
-    pre_stop: tuple[str, ...]
-    grace_seconds: int
-
-
-@dataclass(frozen=True)
 class EngineDef:
     """One engine; the whole of it is one file of this package.
 
@@ -85,10 +73,8 @@ class EngineDef:
         args: the container's arguments, from plan and spec.
         env: the container's environment, name to value.
         startup_probe: exec probe that needs one generated token; budget computed from the weights.
-        readiness_probe: probe dict of Kubernetes.
-        liveness_probe: probe dict of Kubernetes.
-        drain: preStop hook and grace period.
         problems: mistakes in the spec that only this engine knows.
+        health: route that answers 200 while the server lives.
         scratch: size of /tmp, where it keeps caches.
     """
 
@@ -101,13 +87,26 @@ class EngineDef:
     args: Callable[[Launch], list[str]]
     env: Callable[[Launch], dict[str, str]]
     startup_probe: Callable[[Launch], dict[str, Any]]
-    readiness_probe: Callable[[Plan], dict[str, Any]]
-    liveness_probe: Callable[[Plan], dict[str, Any]]
-    drain: Drain
     problems: Callable[[ModelDeploymentSpec], list[Problem]]
+    health: str = "/health"
     scratch: str = "256Mi"
 
     @property
     def name(self) -> str:
         """Value of ``spec.engine.name``."""
         return self.facts.name
+
+    @property
+    def readiness_probe(self) -> dict[str, Any]:
+        """Probe dict of Kubernetes."""
+        return lifecycle.readiness_probe(self.health)
+
+    @property
+    def liveness_probe(self) -> dict[str, Any]:
+        """Probe dict of Kubernetes."""
+        return lifecycle.liveness_probe(self.health)
+
+    @property
+    def drain(self) -> lifecycle.Drain:
+        """The preStop hook and the grace period."""
+        return lifecycle.drain(self.port)

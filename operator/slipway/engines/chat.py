@@ -11,8 +11,9 @@ from typing import Final
 
 from slipway.api.modeldeployment import Engine, Generation
 from slipway.engines.base import Launch
-from slipway.engines.llamacpp import PREFIX_VARIABLE, WRITTEN_TEMPLATE, chat_prefix
 
+PREFIX_VARIABLE: Final = "SLIPWAY_CHAT_PREFIX"
+WRITTEN_TEMPLATE: Final = "/tmp/chat.jinja"  # noqa: S108 - the pod's own emptyDir
 GENERATION_VARIABLE: Final = "SLIPWAY_GENERATION"
 WRITTEN_MODEL: Final = "/tmp/model"  # noqa: S108 - the pod's own emptyDir
 WRITE: Final = f"""\
@@ -59,6 +60,20 @@ A system prompt goes before the model's own template, wherever that stands in Hu
 of requests go into a folder of links beside the model, over its own generation_config.json. A container that
 starts again finds the volume as it left it.
 """
+
+
+def chat_prefix(system_prompt: str) -> str:
+    """Jinja that adds a system message to conversations that bring none, to stand before any chat template.
+
+    Only the escapes that both Jinja2 and llama.cpp's own Jinja know are used.
+    """
+    text = system_prompt.replace("\\", "\\\\").replace("'", "\\'")
+    text = text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return (
+        "{%- if not messages or messages[0]['role'] != 'system' -%}"
+        f"{{%- set messages = [{{'role': 'system', 'content': '{text}'}}] + messages -%}}"
+        "{%- endif -%}"
+    )
 
 
 def writes(

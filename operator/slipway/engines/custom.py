@@ -62,9 +62,7 @@ def build_engine(name: str, given: Mapping[str, Any]) -> EngineDef:
         args=lambda launch: _args(spec, launch, port),
         env=lambda launch: _env(spec, launch, port),
         startup_probe=lambda launch: _startup_probe(spec, launch, port),
-        readiness_probe=lambda _: openai.readiness_probe(health),
-        liveness_probe=lambda _: openai.liveness_probe(health),
-        drain=openai.drain(port),
+        health=health,
         problems=_problems,
         scratch=spec.scratch or "1Gi",
     )

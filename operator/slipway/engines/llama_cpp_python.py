@@ -80,8 +80,6 @@ ENGINE = EngineDef(
     args=args,
     env=lambda _: {"HOME": "/tmp", "DO_NOT_TRACK": "1"},  # noqa: S108 - the pod's own emptyDir
     startup_probe=lambda launch: openai.startup_probe(launch, PORT),
-    readiness_probe=lambda _: openai.readiness_probe("/v1/models"),
-    liveness_probe=lambda _: openai.liveness_probe("/v1/models"),
-    drain=openai.drain(PORT),
+    health="/v1/models",
     problems=problems,
 )

@@ -9,8 +9,8 @@ from typing import Any
 from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines.arguments import argument_problems, user_args
-from slipway.engines.base import Drain, EngineDef, Launch, Metrics
-from slipway.plan.decision import Plan
+from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.chat import PREFIX_VARIABLE, WRITTEN_TEMPLATE, chat_prefix
 from slipway.plan.facts import EngineFacts, Loads
 
 PORT = 8080
@@ -22,8 +22,6 @@ DEVICE_SERVER = "/app/llama-server"
 """Where llama.cpp's own images for devices have it."""
 MODEL_FILE = "model.gguf"
 TEMPLATE_FILE = "chat_template.jinja"
-WRITTEN_TEMPLATE = "/tmp/chat.jinja"  # noqa: S108 - the pod's own emptyDir
-PREFIX_VARIABLE = "SLIPWAY_CHAT_PREFIX"
 
 STARTUP_PERIOD_SECONDS = 1
 """A look a second: a small model answers within one, and its first token should not wait for the probe."""
@@ -33,15 +31,6 @@ STARTUP_BYTES_PER_SECOND = 20_000_000
 TOKEN_BASE_SECONDS = 10
 TOKEN_BYTES_PER_SECOND = 1_000_000_000
 """One token reads all weights once; 1 GB/s is a tenth of a Raspberry Pi 5's memory bandwidth."""
-LIVENESS_PERIOD_SECONDS = 10
-LIVENESS_FAILURES = 12
-"""Two minutes: /health answered within 5 ms while every slot was busy, so only a hung server fails this."""
-ENDPOINT_REMOVAL_SECONDS = 5
-"""Until every kube-proxy has taken the pod out of the Service: seconds, even on busy nodes."""
-DRAIN_SECONDS = 300
-"""Bound of the wait for running requests; a CPU writes 1,000 tokens in less."""
-GRACE_MARGIN_SECONDS = 25
-
 METRICS = Metrics(
     prefix="llamacpp:",
     running="llamacpp:requests_processing",
@@ -56,21 +45,6 @@ GENERATION_PROBE = (
     "http://127.0.0.1:{port}/completion | grep -q '\"tokens_predicted\":1'"
 )
 """Needs one generated token of this very server; /health alone is not believed."""
-
-DRAIN = """\
-sleep {removal}
-end=$(($(date +%s) + {bound}))
-while [ "$(date +%s)" -lt "$end" ]; do
-  grep -Eqs ': [0-9A-F]+:{port} [0-9A-F]+:[0-9A-F]+ 01 ' /proc/net/tcp /proc/net/tcp6 || exit 0
-  sleep 1
-done
-"""
-"""Wait until the pod is out of the Service, then until nobody is connected any more (state 01, established).
-
-SIGTERM makes llama-server cut what runs, and a request that comes then hangs until its caller gives up. A
-quiet moment is not enough: a caller that keeps its connection sends the next request down the same one. The
-server closes a connection after 5 s of quiet and after 100 requests, and no new ones come.
-"""
 
 PROLOGUE = f"""\
 if [ ! -f "$1/{TEMPLATE_FILE}" ]; then
@@ -181,20 +155,6 @@ def env(launch: Launch) -> dict[str, str]:
     return {"HOME": "/tmp", **prefix}  # noqa: S108 - the pod's own emptyDir
 
 
-def chat_prefix(system_prompt: str) -> str:
-    """Jinja that adds a system message to conversations that bring none, to stand before any chat template.
-
-    Only the escapes that both Jinja2 and llama.cpp's own Jinja know are used.
-    """
-    text = system_prompt.replace("\\", "\\\\").replace("'", "\\'")
-    text = text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    return (
-        "{%- if not messages or messages[0]['role'] != 'system' -%}"
-        f"{{%- set messages = [{{'role': 'system', 'content': '{text}'}}] + messages -%}}"
-        "{%- endif -%}"
-    )
-
-
 def startup_probe(launch: Launch) -> dict[str, Any]:
     """One generated token inside the pod; the budget grows with the weights."""
     weights = launch.plan.memory.weights
@@ -209,33 +169,13 @@ def startup_probe(launch: Launch) -> dict[str, Any]:
     }
 
 
-def readiness_probe(_plan: Plan) -> dict[str, Any]:
-    """The server's own health, after the token of the startup probe."""
-    return {**_health(), "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3}
-
-
-def liveness_probe(_plan: Plan) -> dict[str, Any]:
-    """The same, with patience: a restart costs every running request."""
-    return {
-        **_health(),
-        "periodSeconds": LIVENESS_PERIOD_SECONDS,
-        "timeoutSeconds": LIVENESS_PERIOD_SECONDS,
-        "failureThreshold": LIVENESS_FAILURES,
-    }
-
-
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     """Arguments that Slipway sets itself, or that are not written as names."""
-    prompt = _generation(spec).system_prompt
-    return argument_problems(spec, {**RESERVED, **(TEMPLATE_RESERVED if prompt else {})})
+    return argument_problems(spec, RESERVED, TEMPLATE_RESERVED)
 
 
 def _generation(spec: ModelDeploymentSpec) -> Generation:
     return (spec.engine.generation if spec.engine else None) or Generation()
-
-
-def _health() -> dict[str, Any]:
-    return {"httpGet": {"path": "/health", "port": "http"}}
 
 
 def _text(value: int | None) -> str | None:
@@ -282,19 +222,5 @@ ENGINE = EngineDef(
     args=args,
     env=env,
     startup_probe=startup_probe,
-    readiness_probe=readiness_probe,
-    liveness_probe=liveness_probe,
-    drain=Drain(
-        pre_stop=(
-            "/bin/sh",
-            "-c",
-            DRAIN.format(
-                removal=ENDPOINT_REMOVAL_SECONDS,
-                bound=DRAIN_SECONDS,
-                port=f"{PORT:04X}",
-            ),
-        ),
-        grace_seconds=ENDPOINT_REMOVAL_SECONDS + DRAIN_SECONDS + GRACE_MARGIN_SECONDS,
-    ),
     problems=problems,
 )

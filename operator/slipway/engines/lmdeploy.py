@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
-from slipway.api.validate import Problem, problem
+from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
+from slipway.api.validate import Problem
 from slipway.engines import chat, openai
-from slipway.engines.arguments import argument_problems, flags, share_of_free, user_args
+from slipway.engines.arguments import argument_problems, flags, no_default_length, share_of_free, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import EngineFacts, Loads
 from slipway.plan.quantities import GIB
 
@@ -72,26 +73,14 @@ def args(launch: Launch) -> list[str]:
 def env(launch: Launch) -> dict[str, str]:
     """Caches on the writable volume, no hub."""
     return {
-        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
-        # A user id without a passwd entry has no name, and torch asks for one.
-        "USER": "slipway",
-        "LOGNAME": "slipway",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "DO_NOT_TRACK": "1",
+        **OFFLINE,
         **chat.variables(launch, template=False, defaults=True),
     }
 
 
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     """Arguments that Slipway sets itself, and a default that no server's file holds."""
-    generation = (spec.engine or Engine()).generation or Generation()
-    found = argument_problems(spec, RESERVED)
-    if generation.max_tokens is not None:
-        where = ("spec", "engine", "generation", "maxTokens")
-        text = "lmdeploy has no default of the answer's length: leave maxTokens to requests"
-        found.append(problem(where, text))
-    return found
+    return [*argument_problems(spec, RESERVED), *no_default_length(spec, "lmdeploy")]
 
 
 ENGINE = EngineDef(
@@ -130,9 +119,6 @@ ENGINE = EngineDef(
     env=env,
     # Its image promises no curl.
     startup_probe=lambda launch: openai.startup_probe(launch, PORT, curl=False),
-    readiness_probe=lambda _: openai.readiness_probe(),
-    liveness_probe=lambda _: openai.liveness_probe(),
-    drain=openai.drain(PORT),
     problems=problems,
     scratch="4Gi",
 )  # fmt: skip

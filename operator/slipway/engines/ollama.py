@@ -116,9 +116,7 @@ ENGINE = EngineDef(
     env=env,
     # Ollama's own images have no curl.
     startup_probe=lambda launch: openai.startup_probe(launch, PORT, curl=False),
-    readiness_probe=lambda _: openai.readiness_probe("/api/version"),
-    liveness_probe=lambda _: openai.liveness_probe("/api/version"),
-    drain=openai.drain(PORT),
+    health="/api/version",
     problems=problems,
     scratch="1Gi",
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
-from slipway.api.validate import Problem, problem
+from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
+from slipway.api.validate import Problem
 from slipway.engines import chat, openai
-from slipway.engines.arguments import argument_problems, flags, share_of_static, user_args
+from slipway.engines.arguments import argument_problems, flags, no_default_length, share_of_static, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import CPU, EngineFacts, Loads
 from slipway.plan.quantities import GIB
 
@@ -128,13 +129,7 @@ def _speculative(engine: Engine) -> dict[str, str | int | None]:
 def env(launch: Launch) -> dict[str, str]:
     """Caches on the writable volume, no hub; /health that costs no token."""
     given = {
-        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
-        # A user id without a passwd entry has no name, and torch asks for one.
-        "USER": "slipway",
-        "LOGNAME": "slipway",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "DO_NOT_TRACK": "1",
+        **OFFLINE,
         "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
         **chat.variables(launch, defaults=True),
     }
@@ -145,15 +140,7 @@ def env(launch: Launch) -> dict[str, str]:
 
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     """Arguments that Slipway sets itself, and a default that no server's file holds."""
-    generation = (spec.engine or Engine()).generation or Generation()
-    reserved = {**RESERVED, **(TEMPLATE_RESERVED if generation.system_prompt else {})}
-    found = argument_problems(spec, reserved)
-    if generation.max_tokens is not None:
-        where = ("spec", "engine", "generation", "maxTokens")
-        found.append(
-            problem(where, "sglang has no default of the answer's length: leave maxTokens to requests")
-        )
-    return found
+    return [*argument_problems(spec, RESERVED, TEMPLATE_RESERVED), *no_default_length(spec, "sglang")]
 
 
 ENGINE = EngineDef(
@@ -203,10 +190,7 @@ ENGINE = EngineDef(
     command=command,
     args=args,
     env=env,
-    startup_probe=lambda launch: openai.startup_probe(launch, PORT, embeds=launch.embeds),
-    readiness_probe=lambda _: openai.readiness_probe(),
-    liveness_probe=lambda _: openai.liveness_probe(),
-    drain=openai.drain(PORT),
+    startup_probe=lambda launch: openai.startup_probe(launch, PORT, delay=openai.SLOW_START_SECONDS),
     problems=problems,
     scratch="8Gi",
 )  # fmt: skip

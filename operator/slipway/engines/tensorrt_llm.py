@@ -14,6 +14,7 @@ from slipway.api.validate import Problem
 from slipway.engines import openai
 from slipway.engines.arguments import argument_problems, flags, share_of_free, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import EngineFacts, Loads
 from slipway.plan.quantities import GIB
 
@@ -113,14 +114,8 @@ def options(launch: Launch) -> dict[str, Any]:
 def env(launch: Launch) -> dict[str, str]:
     """Caches on the writable volume, no hub, no telemetry, and the options."""
     return {
-        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
-        # A user id without a passwd entry has no name, and torch and MPI ask for one.
-        "USER": "slipway",
-        "LOGNAME": "slipway",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
+        **OFFLINE,
         "TRTLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
         OPTIONS_VARIABLE: json.dumps(options(launch), separators=(",", ":")),
     }
 
@@ -162,10 +157,7 @@ ENGINE = EngineDef(
     command=command,
     args=args,
     env=env,
-    startup_probe=lambda launch: openai.startup_probe(launch, PORT),
-    readiness_probe=lambda _: openai.readiness_probe(),
-    liveness_probe=lambda _: openai.liveness_probe(),
-    drain=openai.drain(PORT),
+    startup_probe=lambda launch: openai.startup_probe(launch, PORT, delay=openai.SLOW_START_SECONDS),
     problems=problems,
     scratch="8Gi",
 )  # fmt: skip

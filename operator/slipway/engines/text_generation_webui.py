@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
-from slipway.api.validate import Problem, problem
+from slipway.api.validate import Problem
 from slipway.engines import chat, openai
-from slipway.engines.arguments import argument_problems, flags, user_args
+from slipway.engines.arguments import argument_problems, flags, no_default_length, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
 from slipway.engines.llamacpp import ALL_LAYERS, MODEL_FILE
+from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import CPU, EngineFacts, Loads
 
 PORT: Final = 8000
@@ -90,11 +91,7 @@ def args(launch: Launch) -> list[str]:
 def env(launch: Launch) -> dict[str, str]:
     """Caches on the writable volume, no hub, no telemetry."""
     return {
-        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
-        "USER": "slipway",
-        "LOGNAME": "slipway",
-        "HF_HUB_OFFLINE": "1",
-        "DO_NOT_TRACK": "1",
+        **OFFLINE,
         "GRADIO_ANALYTICS_ENABLED": "0",
         # It would win over the argument.
         "OPENEDAI_PORT": str(PORT),
@@ -104,14 +101,8 @@ def env(launch: Launch) -> dict[str, str]:
 
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     """Arguments that Slipway sets itself, and a default that it has no argument for."""
-    generation = (spec.engine or Engine()).generation or Generation()
-    reserved = {**RESERVED, **(TEMPLATE_RESERVED if generation.system_prompt else {})}
-    found = argument_problems(spec, reserved)
-    if generation.max_tokens is not None:
-        where = ("spec", "engine", "generation", "maxTokens")
-        text = "text-generation-webui has no default of the answer's length: leave maxTokens to requests"
-        found.append(problem(where, text))
-    return found
+    lacks = no_default_length(spec, "text-generation-webui")
+    return [*argument_problems(spec, RESERVED, TEMPLATE_RESERVED), *lacks]
 
 
 ENGINE = EngineDef(
@@ -135,9 +126,7 @@ ENGINE = EngineDef(
     args=args,
     env=env,
     startup_probe=lambda launch: openai.startup_probe(launch, PORT, curl=False),
-    readiness_probe=lambda _: openai.readiness_probe("/v1/models"),
-    liveness_probe=lambda _: openai.liveness_probe("/v1/models"),
-    drain=openai.drain(PORT),
+    health="/v1/models",
     problems=problems,
     scratch="1Gi",
 )  # fmt: skip

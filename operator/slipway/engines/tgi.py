@@ -13,6 +13,7 @@ from slipway.api.validate import Problem, problem
 from slipway.engines import openai
 from slipway.engines.arguments import argument_problems, flags, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import EngineFacts, Loads
 from slipway.plan.quantities import GIB
 
@@ -80,16 +81,10 @@ def args(launch: Launch) -> list[str]:
 def env(_launch: Launch) -> dict[str, str]:
     """Caches on the writable volume, no hub."""
     return {
-        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
-        # A user id without a passwd entry has no name, and torch asks for one.
-        "USER": "slipway",
-        "LOGNAME": "slipway",
+        **OFFLINE,
         # The image names folders below /data, which nobody mounts.
         "HF_HOME": "/tmp/hf",  # noqa: S108 - the same emptyDir
         "HUGGINGFACE_HUB_CACHE": "/tmp/hf/hub",  # noqa: S108 - the same
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "DO_NOT_TRACK": "1",
     }
 
 
@@ -145,9 +140,6 @@ ENGINE = EngineDef(
     args=args,
     env=env,
     startup_probe=lambda launch: openai.answer_probe(launch, PORT, ONE_TOKEN),
-    readiness_probe=lambda _: openai.readiness_probe(),
-    liveness_probe=lambda _: openai.liveness_probe(),
-    drain=openai.drain(PORT),
     problems=problems,
     scratch="8Gi",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from slipway.api.validate import Problem
 from slipway.engines import openai
 from slipway.engines.arguments import argument_problems, flags, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import CPU, EngineFacts, Loads
 from slipway.plan.quantities import GIB
 
@@ -86,11 +87,8 @@ ENGINE = EngineDef(
     reserved_args=RESERVED,
     command=lambda _: ["/opt/slipway/bin/python", "-m", "slipway_runtime.serve"],
     args=args,
-    env=lambda _: {"HOME": "/tmp", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"},  # noqa: S108 - an emptyDir
+    env=lambda _: dict(OFFLINE),
     startup_probe=lambda launch: openai.startup_probe(launch, PORT),
-    readiness_probe=lambda _: openai.readiness_probe(),
-    liveness_probe=lambda _: openai.liveness_probe(),
-    drain=openai.drain(PORT),
     problems=problems,
     scratch="1Gi",
 )

@@ -7,11 +7,12 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
+from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines import chat, openai
 from slipway.engines.arguments import argument_problems, flags, switches, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.offline import OFFLINE
 from slipway.plan.decision import Plan
 from slipway.plan.facts import CPU, EngineFacts, Loads
 from slipway.plan.quantities import GIB
@@ -170,14 +171,8 @@ def _generation(launch: Launch) -> str | None:
 def env(launch: Launch) -> dict[str, str]:
     """Caches on the writable volume, no hub, no telemetry; on CPU the KV cache, which has no argument."""
     given = {
-        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
-        # A user id without a passwd entry has no name, and torch asks for one.
-        "USER": "slipway",
-        "LOGNAME": "slipway",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
+        **OFFLINE,
         "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
         **chat.variables(launch),
     }
     if launch.plan.accelerator is None:
@@ -194,8 +189,7 @@ def env(launch: Launch) -> dict[str, str]:
 
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     """Arguments that Slipway sets itself, or that are not written as names."""
-    prompt = ((spec.engine or Engine()).generation or Generation()).system_prompt
-    return argument_problems(spec, {**RESERVED, **(TEMPLATE_RESERVED if prompt else {})})
+    return argument_problems(spec, RESERVED, TEMPLATE_RESERVED)
 
 
 ENGINE = EngineDef(
@@ -246,10 +240,7 @@ ENGINE = EngineDef(
     command=command,
     args=args,
     env=env,
-    startup_probe=lambda launch: openai.startup_probe(launch, PORT, embeds=launch.embeds),
-    readiness_probe=lambda _: openai.readiness_probe(),
-    liveness_probe=lambda _: openai.liveness_probe(),
-    drain=openai.drain(PORT),
+    startup_probe=lambda launch: openai.startup_probe(launch, PORT, delay=openai.SLOW_START_SECONDS),
     problems=problems,
     scratch="8Gi",
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from slipway.engines.arguments import flags, user_args
-from slipway.engines.llamacpp import chat_prefix
+from slipway.engines.chat import chat_prefix
 from slipway.local.served import CHAT_TEMPLATE, GGUF, Package, Served, Text
 
 SCRIPT = "run.sh"

@@ -59,7 +59,7 @@ def test_it_is_planned_and_started_like_a_built_in_one() -> None:
     command = engine.startup_probe(launch)["exec"]["command"]
     assert '{"m":"chat","n":1}' in command[-1]
     assert subprocess.run(["sh", "-n", "-c", command[-1]], check=False).returncode == 0
-    assert engine.readiness_probe(plan)["httpGet"]["path"] == "/live"
+    assert engine.readiness_probe["httpGet"]["path"] == "/live"
 
 
 def test_it_serves_on_cpu_where_its_image_is_for_that() -> None:

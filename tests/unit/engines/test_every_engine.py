@@ -155,7 +155,7 @@ def test_probes_and_hooks_are_read_by_a_shell(engine: EngineDef) -> None:
     for script in scripts:
         assert subprocess.run(["sh", "-n", "-c", script], check=False).returncode == 0
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 120
-    assert engine.readiness_probe(given.plan)["httpGet"]["path"].startswith("/")
+    assert engine.readiness_probe["httpGet"]["path"].startswith("/")
 
 
 def test_a_wish_beyond_an_engine_is_refused_with_its_field(engine: EngineDef) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from slipway.api.validate import Problem
-from slipway.engines import ENGINES, Launch, decide, image_of, llamacpp, problems
+from slipway.engines import ENGINES, Launch, chat, decide, image_of, lifecycle, llamacpp, problems
 from slipway.plan.decision import Plan
 from slipway.plan.nodes import node_facts
 from slipway.settings import Images, Settings
@@ -211,8 +211,8 @@ def caller() -> Iterator[tuple[socket.socket, int]]:
 
 def drain(port: int, bound: int = 300) -> list[str]:
     """The hook's command, on another port than the engine's."""
-    assert ENGINE.drain.pre_stop[2] == llamacpp.DRAIN.format(removal=5, bound=300, port="1F90")
-    return ["/bin/sh", "-c", llamacpp.DRAIN.format(removal=0, bound=bound, port=f"{port:04X}")]
+    assert ENGINE.drain.pre_stop[2] == lifecycle.WAIT.format(removal=5, bound=300, port="1F90")
+    return ["/bin/sh", "-c", lifecycle.WAIT.format(removal=0, bound=bound, port=f"{port:04X}")]
 
 
 def test_drain_waits_until_nobody_is_connected(caller: tuple[socket.socket, int]) -> None:
@@ -258,7 +258,7 @@ def test_prologue_puts_the_prompt_before_the_models_template(
     done = shell([*command, "--port", "8080"], "", **ENGINE.env(started))
     assert done.stdout == "--port 8080\n"
     written = (tmp_path / "chat.jinja").read_text()
-    assert written == llamacpp.chat_prefix("Be brief.") + "{% for message in messages %}{% endfor %}"
+    assert written == chat.chat_prefix("Be brief.") + "{% for message in messages %}{% endfor %}"
 
 
 def test_prologue_says_when_there_is_no_template(shell: Callable[..., Any], tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_prologue_says_when_there_is_no_template(shell: Callable[..., Any], tmp_
 
 
 def test_system_prompt_is_one_jinja_literal() -> None:
-    prefix = llamacpp.chat_prefix('It\'s "a\\b".\r\n\t{{ x }} %}')
+    prefix = chat.chat_prefix('It\'s "a\\b".\r\n\t{{ x }} %}')
     assert "'content': 'It\\'s \"a\\\\b\".\\r\\n\\t{{ x }} %}'" in prefix
     assert "\n" not in prefix
 
