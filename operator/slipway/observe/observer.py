@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from slipway import resources
 from slipway.kube import Kube, Raw
 from slipway.observe import kinds, routes, users
+from slipway.observe.devices import DevicePods
 from slipway.observe.observed import (
     ArtifactObserved,
     JobObserved,
@@ -19,6 +22,7 @@ from slipway.observe.reads import Reads
 from slipway.observe.reflector import SILENCE_SECONDS, Reflector, same
 from slipway.observe.store import Store
 from slipway.plan.nodes import node_facts
+from slipway.plan.usage import devices_used, with_usage
 from slipway.queue import Key
 from slipway.resources import Resource
 
@@ -46,6 +50,7 @@ class Observer:
         self._stores = {watched.resource.kind: Store(watched.index) for watched in kinds.WATCHED}
         self._trims = {watched.resource.kind: watched.trim for watched in kinds.WATCHED}
         self._nodes: dict[str, tuple[Raw, NodeObserved]] = {}
+        self._devices = DevicePods(kube, clock)
         self._reflectors = [
             Reflector(
                 kube,
@@ -116,7 +121,7 @@ class Observer:
                 raw for resource in resources.SERVING for raw in self.store(resource).find(f"owner:{uid}")
             ),
             engine_pods=self.store(resources.POD).find(f"model:{key.namespace}/{key.name}"),
-            nodes=self._node_facts(),
+            nodes=await self._nodes_for(model),
             engines=tuple(sorted(self.store(resources.ENGINE), key=lambda raw: str(raw["metadata"]["name"]))),
             namespace_labels=namespace["metadata"].get("labels", {}) if namespace else None,
             credential=await self._reads.credential(model),
@@ -209,6 +214,24 @@ class Observer:
         tails = await asyncio.gather(*(self._reads.tail(pods) for _, pods in found))
         return tuple(JobObserved(job, pods, tail) for (job, pods), tail in zip(found, tails, strict=True))
 
+    async def _nodes_for(self, model: Raw) -> tuple[NodeObserved, ...]:
+        """All nodes; for a model that may have to be planned, with the devices that pods of others have."""
+        nodes = self._node_facts()
+        names = [one.facts.name for one in nodes if one.facts.gpus]
+        if not names or _ready(model):
+            return nodes
+        meta = model["metadata"]
+
+        def own(pod: Mapping[str, Any]) -> bool:
+            labels = pod.get("labels") or {}
+            return bool(
+                pod.get("namespace") == meta["namespace"] and labels.get(kinds.MODEL_LABEL) == meta["name"]
+            )
+
+        used = devices_used(await self._devices.on(names), own)
+        facts = with_usage([one.facts for one in nodes], used)
+        return tuple(replace(one, facts=fresh) for one, fresh in zip(nodes, facts, strict=True))
+
     def _node_facts(self) -> tuple[NodeObserved, ...]:
         observed = []
         for raw in self.store(resources.NODE):
@@ -234,3 +257,12 @@ class Observer:
         return (
             self.store(resources.ARTIFACT).find(f"owner:{new['metadata']['uid']}") if before != after else ()
         )
+
+
+def _ready(model: Raw) -> bool:
+    """Whether the model answers as it is specified now: nothing is to be planned."""
+    generation = model["metadata"].get("generation")
+    return any(
+        one["type"] == "Ready" and one["status"] == "True" and one.get("observedGeneration") == generation
+        for one in (model.get("status") or {}).get("conditions", ())
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,19 +15,20 @@ Used = Mapping[str, Mapping[str, int]]
 """Node to extended resource to how many of it pods have."""
 
 
-def devices_used(pods: Iterable[Mapping[str, Any]], owner_label: tuple[str, str] | None = None) -> Used:
+def devices_used(
+    pods: Iterable[Mapping[str, Any]], own: Callable[[Mapping[str, Any]], bool] = lambda _: False
+) -> Used:
     """Devices that pods on nodes have; those that ended have none.
 
     Args:
         pods: as the API server returns them; spec.nodeName and the containers' resources are read.
-        owner_label: pods with this label and value don't count: they make room for what is planned.
+        own: whether a pod makes room for what is planned, and so doesn't count; given its metadata.
     """
     found: dict[str, Counter[str]] = {}
     for pod in pods:
-        spec, node = pod.get("spec") or {}, (pod.get("spec") or {}).get("nodeName")
-        labels = (pod.get("metadata") or {}).get("labels") or {}
-        ours = owner_label is not None and labels.get(owner_label[0]) == owner_label[1]
-        if not node or ours or (pod.get("status") or {}).get("phase") in ENDED:
+        spec = pod.get("spec") or {}
+        node, ended = spec.get("nodeName"), (pod.get("status") or {}).get("phase") in ENDED
+        if not node or ended or own(pod.get("metadata") or {}):
             continue
         found.setdefault(node, Counter()).update(_devices(spec))
     return found

@@ -33,7 +33,7 @@ def test_living_pods_count_by_node_and_resource() -> None:
         pod("", 1),
     ]
     assert devices_used(pods) == {"a": {"nvidia.com/gpu": 5}, "b": {"nvidia.com/gpu": 1}}
-    assert devices_used(pods, ("x/m", "own")) == {"a": {"nvidia.com/gpu": 5}}
+    assert devices_used(pods, lambda meta: "x/m" in meta["labels"]) == {"a": {"nvidia.com/gpu": 5}}
 
 
 def test_nodes_know_what_is_used_of_them() -> None:
