@@ -23,7 +23,7 @@ from slipway.queue import Key
 from slipway.settings import Settings
 from slipway.status import Note
 
-BEHIND_POLICY: Final = frozenset({"Deployment", "Job"})
+BEHIND_POLICY: Final = frozenset({"Deployment", "LeaderWorkerSet", "Job"})
 """Kinds whose pods must not run without their NetworkPolicy: not written while it is refused."""
 CONFLICT_SECONDS = 15.0
 """How often a foreign object that is in the way is looked at: we watch only what is ours."""

@@ -56,10 +56,11 @@ AUTOSCALER = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizonta
 BUDGET = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 ENGINE = Resource(GROUP, VERSION, "ServingEngine", "servingengines", namespaced=False)
+LEADER_WORKER_SET = Resource("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets")
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 EVENT = Resource("events.k8s.io", "v1", "Event", "events")
 
-SERVING = (DEPLOYMENT, SERVICE, BUDGET, NETWORK_POLICY, AUTOSCALER)
+SERVING = (DEPLOYMENT, LEADER_WORKER_SET, SERVICE, BUDGET, NETWORK_POLICY, AUTOSCALER)
 """Kinds of the children that serve a model; what is no longer wished among them is pruned."""
 
 BY_KIND: Mapping[str, Resource] = MappingProxyType(
@@ -67,7 +68,7 @@ BY_KIND: Mapping[str, Resource] = MappingProxyType(
         resource.kind: resource
         for resource in (
             MODEL, ARTIFACT, DEPLOYMENT, REVISION, SERVICE, CLAIM, POD, SECRET, NODE, NAMESPACE, JOB,
-            AUTOSCALER, BUDGET, NETWORK_POLICY, ENGINE, LEASE, EVENT,
+            AUTOSCALER, BUDGET, NETWORK_POLICY, ENGINE, LEADER_WORKER_SET, LEASE, EVENT,
         )
     }
 )  # fmt: skip

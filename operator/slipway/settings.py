@@ -79,7 +79,7 @@ class Settings:
         scrapers: who reaches every engine's port beside the callers that its model names.
         node_pools: nodes that don't exist yet, and prices.
         serving_engines: ServingEngines of the cluster, name and spec in JSON; a revision pins its own.
-        several_nodes: whether a replica may take several nodes; this version makes no workload for that yet.
+        several_nodes: the cluster has LeaderWorkerSets, so a replica may take several nodes.
         methods: optimisation methods that Jobs of this version make artifacts of.
         fs_group: group that owns volumes, and a sign that pods name their user; None leaves both to the
             cluster (OpenShift gives them).
@@ -100,7 +100,7 @@ class Settings:
     scrapers: tuple[Scraper, ...] = ()
     node_pools: tuple[NodePool, ...] = ()
     serving_engines: tuple[tuple[str, str], ...] = ()
-    several_nodes: bool = False
+    several_nodes: bool = True
     methods: tuple[str, ...] = ("gguf",)
     fs_group: int | None = DEFAULT_FS_GROUP
 

@@ -29,7 +29,7 @@ def dig(source: Any, *path: str) -> Any:
 
 
 def deployment(given: Input) -> Object:
-    """The engine's Deployment, empty when it is absent."""
+    """The engine's Deployment, or LeaderWorkerSet in its shape; empty when it is absent."""
     return given.children.get("Deployment", {})
 
 
@@ -57,7 +57,7 @@ def selects(selector: Object | None, labels: Mapping[str, str]) -> bool:
 
 def where(kind: str, found: Object, path: str, given: Input) -> str:
     """Evidence text: ``Deployment default/qwen spec.replicas (generation 3)``."""
-    name = dig(found, "metadata", "name") or given.name
+    name, kind = dig(found, "metadata", "name") or given.name, found.get("kind") or kind
     generation = dig(found, "metadata", "generation")
     seen = f" (generation {generation})" if generation else ""
     return f"{kind} {given.namespace}/{name} {path}{seen}"

@@ -29,6 +29,19 @@ quiet moment is not enough: a caller that keeps its connection sends the next re
 llama-server closes a connection after 5 s of quiet and after 100 requests, and no new ones come.
 """
 
+FOLLOW: Final = """\
+end=$(($(date +%s) + {bound}))
+while [ "$(date +%s)" -lt "$end" ]; do
+  if command -v curl >/dev/null; then
+    curl -fs -m 5 -o /dev/null "http://$LWS_LEADER_ADDRESS:{port}{health}" || exit 0
+  else
+    timeout 5 bash -c "exec 3<>/dev/tcp/$LWS_LEADER_ADDRESS/{port}" 2>/dev/null || exit 0
+  fi
+  sleep 1
+done
+"""
+"""Wait until the leader of one's group is gone: it answers its last callers by the help of every worker."""
+
 
 @dataclass(frozen=True)
 class Drain:
@@ -65,6 +78,12 @@ def drain(port: int) -> Drain:
         pre_stop=("/bin/sh", "-c", script),
         grace_seconds=REMOVAL_SECONDS + DRAIN_SECONDS + GRACE_MARGIN_SECONDS,
     )
+
+
+def follow(port: int, health: str) -> tuple[str, ...]:
+    """PreStop command of a worker: it leaves after its leader, within the leader's own bound."""
+    script = FOLLOW.format(bound=REMOVAL_SECONDS + DRAIN_SECONDS, port=port, health=health)
+    return "/bin/sh", "-c", script
 
 
 def _get(path: str) -> dict[str, Any]:

@@ -48,8 +48,8 @@ def build_deployment(
         "revisionHistoryLimit": 2,
         "progressDeadlineSeconds": max(DEFAULT_PROGRESS_SECONDS, budget),
         "selector": {"matchLabels": selector(owner.name)},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": _rolling(plan.surges(least_replicas(spec)))},
-        "template": _template(owner, spec, plan, artifact, settings),
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling(plan.surges(least_replicas(spec)))},
+        "template": build_template(owner, spec, plan, artifact, settings),
     }
     if spec.autoscaling is None:
         body["replicas"] = spec.replicas
@@ -59,7 +59,7 @@ def build_deployment(
     }
 
 
-def _rolling(surge: bool) -> dict[str, int]:
+def rolling(surge: bool) -> dict[str, int]:
     """One more before one less: nothing is dropped, and a candidate that never gets ready changes nothing.
 
     Where one more has no room, one less comes first: a moment of less, in place of an update that never ends.
@@ -69,13 +69,14 @@ def _rolling(surge: bool) -> dict[str, int]:
 
 def without_surge(deployment: dict[str, Any]) -> dict[str, Any]:
     """The Deployment with updates that stop one pod before they start the next."""
-    strategy = {"type": "RollingUpdate", "rollingUpdate": _rolling(surge=False)}
+    strategy = {"type": "RollingUpdate", "rollingUpdate": rolling(surge=False)}
     return {**deployment, "spec": {**deployment["spec"], "strategy": strategy}}
 
 
-def _template(
+def build_template(
     owner: Owner, spec: ModelDeploymentSpec, plan: Plan, artifact: PublishedArtifact, settings: Settings
 ) -> dict[str, Any]:
+    """Template of a pod that serves; of several pods of one replica, of their leader."""
     engine = engine_named(settings, plan.engine)
     overrides = (spec.engine.pod_overrides if spec.engine else None) or PodOverrides()
     own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name)

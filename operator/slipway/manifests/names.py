@@ -16,6 +16,7 @@ STAGE = "slipway.dev/stage"
 REVISION = "slipway.dev/revision"
 ARTIFACT_DIGEST = "slipway.dev/artifact-digest"
 ENGINE_COMPONENT = "engine"
+WORKER_COMPONENT = "engine-worker"
 JOB_COMPONENT = "job"
 STORE_COMPONENT = "store"
 LABEL_LIMIT = 63

@@ -42,9 +42,12 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def build_serving_policy(
-    owner: Owner, spec: ModelDeploymentSpec, engine: str, settings: Settings
+    owner: Owner, spec: ModelDeploymentSpec, engine: str, settings: Settings, *, group: bool = False
 ) -> dict[str, Any]:
     """Default deny for the engine's pods: the named callers may come in, nothing goes out.
+
+    With ``group``, the pods of a replica of several nodes reach each other, by whatever port the engine's
+    collective library takes, and look each other's names up.
 
     Callers are those of ``spec.access.allowFrom`` (absent: every pod of the namespace), and always the
     model's own benchmark Job and the installation's scrapers, which read metrics from the same port. Replies
@@ -62,7 +65,24 @@ def build_serving_policy(
         for one in settings.scrapers
     ]
     ingress = [{"from": callers, "ports": [{"protocol": "TCP", "port": HTTP}]}]
-    return _policy(owner, owner.name, engine, names.ENGINE_COMPONENT, selector(owner.name), ingress, [])
+    inside, outside = _group(owner.name) if group else ([], [])
+    pods, component = selector(owner.name), names.ENGINE_COMPONENT
+    return _policy(owner, owner.name, engine, component, pods, [*ingress, *inside], outside)
+
+
+def build_group_policy(owner: Owner, engine: str) -> dict[str, Any]:
+    """For the workers of replicas of several nodes, ``NAME.workers``: their own model's pods, nobody else."""
+    pods = {names.MODEL: owner.name, names.COMPONENT: names.WORKER_COMPONENT}
+    name = f"{owner.name}.workers"
+    return _policy(owner, name, engine, names.WORKER_COMPONENT, pods, *_group(owner.name))
+
+
+def _group(name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rules for what comes from, and goes to, the other engine pods of a model."""
+    components = [names.ENGINE_COMPONENT, names.WORKER_COMPONENT]
+    both = {"key": names.COMPONENT, "operator": "In", "values": components}
+    peers = [{"podSelector": {"matchLabels": {names.MODEL: name}, "matchExpressions": [both]}}]
+    return [{"from": peers}], [{"to": peers}, DNS]
 
 
 def build_model_job_policy(owner: Owner, settings: Settings) -> dict[str, Any]:

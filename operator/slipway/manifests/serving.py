@@ -8,7 +8,8 @@ from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.manifests.autoscaler import build_autoscaler
 from slipway.manifests.budget import build_budget
 from slipway.manifests.deployment import build_deployment, selector
-from slipway.manifests.network import build_model_job_policy, build_serving_policy
+from slipway.manifests.leader_worker_set import build_leader_worker_set
+from slipway.manifests.network import build_group_policy, build_model_job_policy, build_serving_policy
 from slipway.manifests.owner import Owner, PublishedArtifact
 from slipway.manifests.service import build_service, service_url
 from slipway.plan.decision import Plan
@@ -27,9 +28,10 @@ def build_serving(
 ) -> list[dict[str, Any]]:
     """All serving children, named as the ModelDeployment, in the order in which they are applied.
 
-    NetworkPolicies of engine and of Jobs (``NAME.jobs``) if ``settings.network_policy``, Deployment (without
-    ``replicas`` while autoscaling is set), Service, PodDisruptionBudget, HorizontalPodAutoscaler (if
-    ``spec.autoscaling``). What is absent here but exists with our owner reference is
+    NetworkPolicies of engine and of Jobs (``NAME.jobs``) if ``settings.network_policy``, Deployment or, for
+    replicas of several pods, LeaderWorkerSet (without ``replicas`` while autoscaling is set), Service,
+    PodDisruptionBudget, HorizontalPodAutoscaler (if ``spec.autoscaling``). What is absent here but exists
+    with our owner reference is
     to be pruned by the caller.
 
     Args:
@@ -40,21 +42,28 @@ def build_serving(
         settings: with the pinned images (``revision.pinned_settings``).
         revision: name of the ControllerRevision.
     """
+    build = build_leader_worker_set if plan.parallel.pods > 1 else build_deployment
+    workload = build(owner, spec, plan, artifact, settings, revision)
     children = [
         # The policy comes first: there is no moment in which a pod runs without it.
-        *_policies(owner, spec, plan.engine, settings),
-        build_deployment(owner, spec, plan, artifact, settings, revision),
+        *_policies(owner, spec, plan, settings),
+        workload,
         build_service(owner, plan.engine),
         build_budget(owner, plan.engine),
     ]
     if spec.autoscaling is not None:
-        children.append(build_autoscaler(owner, spec.autoscaling, plan.engine))
+        children.append(build_autoscaler(owner, spec.autoscaling, plan.engine, workload))
     return children
 
 
 def _policies(
-    owner: Owner, spec: ModelDeploymentSpec, engine: str, settings: Settings
+    owner: Owner, spec: ModelDeploymentSpec, plan: Plan, settings: Settings
 ) -> list[dict[str, Any]]:
     if not settings.network_policy:
         return []
-    return [build_serving_policy(owner, spec, engine, settings), build_model_job_policy(owner, settings)]
+    group = plan.parallel.pods > 1
+    return [
+        build_serving_policy(owner, spec, plan.engine, settings, group=group),
+        *([build_group_policy(owner, plan.engine)] if group else []),
+        build_model_job_policy(owner, settings),
+    ]

@@ -92,6 +92,7 @@ WATCHED: Final = (
     Watched(resources.POD, OURS, trim.pod, _pod),
     Watched(resources.CLAIM, OURS, trim.claim, owners),
     Watched(resources.DEPLOYMENT, OURS, trim.whole, owners),
+    Watched(resources.LEADER_WORKER_SET, OURS, trim.whole, owners, optional=True),
     Watched(resources.SERVICE, OURS, trim.whole, owners),
     Watched(resources.AUTOSCALER, OURS, trim.whole, owners),
     Watched(resources.BUDGET, OURS, trim.whole, owners),

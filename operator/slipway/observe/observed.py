@@ -5,11 +5,13 @@ Read by ``passes``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.manifests.leader_worker_set import set_name
 from slipway.plan.facts import NodeFacts
+from slipway.plan.workload import counts
 
 Raw = dict[str, Any]
 """A Kubernetes object as JSON, trimmed. Nobody changes one: a snapshot shares them with the cache."""
@@ -51,6 +53,16 @@ class NodeObserved:
     conditions: Mapping[str, str] = field(default_factory=dict)
 
 
+def workloads(children: Iterable[Raw], name: str) -> tuple[Raw, ...]:
+    """Deployment and LeaderWorkerSet of a ModelDeployment, as far as they exist, what answers first.
+
+    Both exist while one takes the place of the other.
+    """
+    names = {"Deployment": name, "LeaderWorkerSet": set_name(name)}
+    found = [raw for raw in children if names.get(raw["kind"]) == raw["metadata"]["name"]]
+    return tuple(sorted(found, key=lambda raw: not counts(raw).available))
+
+
 @dataclass(frozen=True)
 class ModelObserved:
     """A ModelDeployment and what belongs to it.
@@ -62,9 +74,10 @@ class ModelObserved:
         artifacts: name to ModelArtifact, those that its revisions list and that exist.
         claims: name to PersistentVolumeClaim of these artifacts.
         jobs: inspect and benchmark Jobs.
-        children: Deployment, Service and so on with our owner reference.
+        children: Deployment or LeaderWorkerSet, Service and so on with our owner reference.
         engine_pods: pods of the engine.
         engines: ServingEngines of the cluster, by name.
+        groups: the cluster knows LeaderWorkerSets.
         namespace_labels: None when the Namespace could not be read.
         credential: None when the spec names none or nothing needs it now.
     """
@@ -79,8 +92,14 @@ class ModelObserved:
     engine_pods: tuple[Raw, ...] = ()
     nodes: tuple[NodeObserved, ...] = ()
     engines: tuple[Raw, ...] = ()
+    groups: bool = False
     namespace_labels: Mapping[str, str] | None = None
     credential: Credential | None = None
+
+    @property
+    def workload(self) -> Raw | None:
+        """What keeps the engine's pods, if something does: rather what answers."""
+        return next(iter(workloads(self.children, str(self.model["metadata"]["name"]))), None)
 
 
 @dataclass(frozen=True)

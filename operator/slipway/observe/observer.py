@@ -17,6 +17,7 @@ from slipway.observe.observed import (
     ModelObserved,
     NodeObserved,
     User,
+    workloads,
 )
 from slipway.observe.reads import Reads
 from slipway.observe.reflector import SILENCE_SECONDS, Reflector, same
@@ -122,6 +123,7 @@ class Observer:
             ),
             engine_pods=self.store(resources.POD).find(f"model:{key.namespace}/{key.name}"),
             nodes=await self._nodes_for(model),
+            groups=self._knows(resources.LEADER_WORKER_SET),
             engines=tuple(sorted(self.store(resources.ENGINE), key=lambda raw: str(raw["metadata"]["name"]))),
             namespace_labels=namespace["metadata"].get("labels", {}) if namespace else None,
             credential=await self._reads.credential(model),
@@ -183,12 +185,22 @@ class Observer:
         return tuple(
             users.user(
                 model,
-                self.store(resources.DEPLOYMENT).get(meta["namespace"], model["metadata"]["name"]),
+                self._workload(model),
                 listed.get(model["metadata"]["uid"], ()),
                 planned=bool(revisions.find(f"owner:{model['metadata']['uid']}")),
             )
             for model in sorted(living, key=lambda raw: str(raw["metadata"]["name"]))
         )
+
+    def _workload(self, model: Raw) -> Raw | None:
+        uid, name = model["metadata"]["uid"], str(model["metadata"]["name"])
+        kept = (resources.DEPLOYMENT, resources.LEADER_WORKER_SET)
+        held = (raw for resource in kept for raw in self.store(resource).find(f"owner:{uid}"))
+        return next(iter(workloads(held, name)), None)
+
+    def _knows(self, resource: Resource) -> bool:
+        """Whether the cluster has this optional kind."""
+        return any(one.present for one in self._reflectors if one.kind == resource.kind)
 
     def _named(self, resource: Resource, namespace: str, names: set[str]) -> dict[str, Raw]:
         store = self.store(resource)

@@ -51,6 +51,7 @@ class Reflector:
 
     Attributes:
         synced: set once the first list is in.
+        present: the cluster knows the kind.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Reflector:
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.synced = asyncio.Event()
+        self.present = False
         self._kube = kube
         self._watched = watched
         self._store = store
@@ -72,6 +74,11 @@ class Reflector:
         self._silence = silence_seconds
         self._version = ""
         self._failures = 0
+
+    @property
+    def kind(self) -> str:
+        """Kind that it mirrors."""
+        return self._watched.resource.kind
 
     async def run(self) -> None:
         """List and watch for ever; only cancellation ends it."""
@@ -83,14 +90,15 @@ class Reflector:
             except GoneError as error:
                 self._version = ""
                 await self._pause(error)
-            except NotFoundError as error:
+            except (NotFoundError, RejectedError) as error:
                 self._version = ""
+                # Refused: the installation's role is of a version that did not know the kind.
                 if self._watched.optional:
                     await self._absent()
                 else:
                     await self._pause(error)
             except ApiError as error:
-                if self._failures >= FAILURES_BEFORE_LIST or isinstance(error, RejectedError):
+                if self._failures >= FAILURES_BEFORE_LIST:
                     self._version = ""
                 await self._pause(error)
 
@@ -109,6 +117,7 @@ class Reflector:
         for old in self._store.held(self._namespace).values():
             if self._store.drop(old):
                 self._notify(old, None)
+        self.present = False
         self.synced.set()
         await asyncio.sleep(ABSENT_SECONDS)
 
@@ -132,7 +141,7 @@ class Reflector:
         for old in before.values():
             if self._store.drop_unlisted(old, version):
                 self._notify(old, None)
-        self._version = version
+        self._version, self.present = version, True
         metrics.CACHED.labels(self._watched.resource.kind).set(len(self._store))
         self.synced.set()
 

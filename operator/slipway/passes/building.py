@@ -43,8 +43,7 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
 
 
 def _serving_revision(scene: Scene) -> str:
-    deployment = scene.child("Deployment") or {}
-    marks = deployment.get("metadata", {}).get("annotations", {})
+    marks = (scene.seen.workload or {}).get("metadata", {}).get("annotations", {})
     return str(marks.get("slipway.dev/revision", ""))
 
 

@@ -28,7 +28,7 @@ def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
     Each step says in conditions how far it is.
     """
     draft = Draft(seen.model, now, TYPES)
-    settings = replace(settings, serving_engines=_serving_engines(seen))
+    settings = replace(settings, serving_engines=_serving_engines(seen), several_nodes=seen.groups)
     serving.report_replicas(seen, draft)
     if seen.model["spec"].get("suspend"):
         return _suspended(seen, draft)
@@ -40,8 +40,8 @@ def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
     chosen = planning.pin(scene, draft)
     served = building.build(scene, chosen, draft) if chosen else None
     if chosen and served:
-        deployment = serving.serve(scene, chosen, served, draft)
-        proving.prove(scene, chosen, served, deployment, draft)
+        workload = serving.serve(scene, chosen, served, draft)
+        proving.prove(scene, chosen, served, workload, draft)
     else:
         upkeep.keep_serving(scene, draft)
     return draft.outcome(reasons.SERVING, "the model answers as specified")

@@ -32,6 +32,9 @@ from slipway.settings import Images
 
 REPLAN: Final = "slipway.dev/replan"
 """Annotation of a user: any new value plans anew, with the nodes and default images of now."""
+GROUPS_SECONDS: Final = 60.0
+"""How often a model that nothing holds is looked at while no replica can take several nodes: the kind that
+makes them may come, and says nothing of it."""
 MARK_LIMIT: Final = 256
 """Characters of an annotation's value that count."""
 
@@ -146,6 +149,8 @@ def _decide(scene: Scene, commit: str, facts: ModelFacts, draft: Draft) -> None:
     except NothingFitsError as error:
         draft.fails(reasons.PLANNED, error.reason, error.message)
         draft.progressing(state=False, reason=error.reason, message="waits for other nodes or another spec")
+        if not scene.settings.several_nodes:
+            draft.look_again(GROUPS_SECONDS)
         return
     except InvalidSpecError as error:
         draft.fails(reasons.PLANNED, error.reason, error.message)

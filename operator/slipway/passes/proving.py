@@ -26,6 +26,8 @@ from slipway.passes.serving import HOMELESS
 from slipway.plan import stages
 from slipway.plan.stages import Do, State, Step, Try
 from slipway.plan.symptoms import Symptoms
+from slipway.plan.workload import as_deployment
+from slipway.plan.workload import pods as pods_of
 from slipway.status import parse_time, timestamp
 
 REVISION_LABEL: Final = "slipway.dev/revision"
@@ -68,22 +70,22 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
 
 
-def prove(scene: Scene, chosen: Chosen, served: PublishedArtifact, deployment: Raw, draft: Draft) -> None:
+def prove(scene: Scene, chosen: Chosen, served: PublishedArtifact, workload: Raw, draft: Draft) -> None:
     """Measure what is available, then judge by the checklist.
 
     Args:
         scene: the pass.
         chosen: the revision that serves.
         served: its artifact.
-        deployment: as wished.
+        workload: as wished.
         draft: what is to be written.
     """
     retry = scene.seen.model["metadata"].get("annotations", {}).get(tries.RETRY, "")
-    pods = _hash(deployment["spec"]["template"])
+    pods = _hash(pods_of(workload))
     subject = _Subject(chosen.name, served.digest, pods, str(retry)[:256])
     if draft.headline is None and reasons.PROGRESSING not in draft.conditions:
         _measure(scene, chosen, subject, draft)
-    if scene.child("Deployment") is None:
+    if scene.seen.workload is None:
         return
     found = checks.checklist_status(_input(scene, chosen, served, _known(subject, draft)))
     draft.fields["checklist"] = found.model_dump(by_alias=True, exclude_none=True, mode="json")
@@ -197,6 +199,14 @@ def _figures(result: Mapping[str, Any], revision: str, draft: Draft) -> dict[str
     return {key: value for key, value in found.items() if key in known}
 
 
+def _children(scene: Scene) -> dict[str, Raw]:
+    """Children by kind, as rules read them: what keeps the pods in the shape of a Deployment."""
+    name = scene.owner.name
+    found = {raw["kind"]: raw for raw in scene.seen.children if raw["metadata"]["name"] == name}
+    workload = scene.seen.workload
+    return found if workload is None else {**found, "Deployment": as_deployment(workload)}
+
+
 def _input(
     scene: Scene, chosen: Chosen, served: PublishedArtifact, benchmark: dict[str, Any] | None
 ) -> Input:
@@ -211,7 +221,7 @@ def _input(
         namespace_labels=seen.namespace_labels,
         spec=scene.spec,
         plan=chosen.pinned.plan,
-        children={raw["kind"]: raw for raw in seen.children if raw["metadata"]["name"] == name},
+        children=_children(scene),
         pods=seen.engine_pods,
         artifact_name=served.name,
         artifact_status=seen.artifacts[served.name].get("status") or {},

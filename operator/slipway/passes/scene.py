@@ -12,7 +12,7 @@ from slipway.api import API_VERSION
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.manifests.owner import Owner
 from slipway.manifests.revision import Pinned
-from slipway.observe.observed import ModelObserved, Raw
+from slipway.observe.observed import ModelObserved, Raw, workloads
 from slipway.settings import Settings
 
 
@@ -39,12 +39,10 @@ class Scene:
         meta = self.seen.model["metadata"]
         return Owner(API_VERSION, "ModelDeployment", meta["name"], meta["uid"], meta["namespace"])
 
-    def child(self, kind: str) -> Raw | None:
-        """The observed child of this kind that bears our name."""
-        for raw in self.seen.children:
-            if raw["kind"] == kind and raw["metadata"]["name"] == self.owner.name:
-                return raw
-        return None
+    def workload(self, kind: str) -> Raw | None:
+        """The observed Deployment or LeaderWorkerSet that keeps the engine's pods."""
+        found = workloads(self.seen.children, self.owner.name)
+        return next((raw for raw in found if raw["kind"] == kind), None)
 
 
 @dataclass(frozen=True)

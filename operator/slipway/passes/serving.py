@@ -6,7 +6,7 @@ A step of the ModelDeployment's pass.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from slipway import drift
 from slipway.api import reasons
@@ -20,10 +20,14 @@ from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
 from slipway.plan.capacity import spreads
 from slipway.plan.failures import Verdict, judge
+from slipway.plan.rollout import needs_room
 from slipway.plan.symptoms import Symptoms
+from slipway.plan.workload import KINDS, counts, pods
 
 LOOK_SECONDS = 15.0
 """How often a rollout that waits is looked at: a pod that stays unschedulable sends no event."""
+ENGINE: Final = frozenset({"engine", "engine-worker"})
+"""Components of pods that a replica is made of."""
 NOTHING_WISHED = "spec.replicas is 0: nothing serves"
 HOMELESS: Final = frozenset({reasons.UNSCHEDULABLE, reasons.STORE_CANNOT_SPREAD})
 """No node takes the pod: another plan may ask for less, or for other nodes."""
@@ -34,31 +38,46 @@ ROOM: Final = frozenset({*HOMELESS, reasons.CONTAINER_CREATING})
 def serve(scene: Scene, chosen: Chosen, served: PublishedArtifact, draft: Draft) -> Raw:
     """Ask for the children, prune what is no longer wished, and say how far the rollout is.
 
-    Returns the wished Deployment.
+    Returns the wished workload: a Deployment or LeaderWorkerSet.
     """
     settings = pinned_settings(scene.settings, chosen.pinned)
     built = build_serving(scene.owner, scene.spec, chosen.pinned.plan, served, settings, chosen.name)
-    running = scene.child("Deployment")
+    running = scene.workload(workload_of(built)["kind"])
     room = rollout.makes_room(running, _unwell(scene.seen, draft), spreads=spreads(scene.spec))
     wished = [without_surge(one) if room and one["kind"] == "Deployment" else one for one in built]
-    deployment = next(one for one in wished if one["kind"] == "Deployment")
+    workload = workload_of(wished)
     draft.apply += wished
     prune(scene, wished, draft)
-    hand_over_replicas(scene, deployment, draft)
+    hand_over_replicas(scene, workload, draft)
     draft.fields["url"] = f"{service_url(scene.owner.name, scene.owner.namespace, settings)}/v1"
     draft.fields["selector"] = ",".join(
         f"{key}={value}" for key, value in sorted(selector(scene.owner.name).items())
     )
-    _report_rollout(scene, chosen, deployment, draft, room=room)
-    return deployment
+    _report_rollout(scene, chosen, workload, draft, room=room)
+    return workload
+
+
+def workload_of(children: list[Raw]) -> Raw:
+    """The one child that keeps the engine's pods."""
+    return next(one for one in children if one["kind"] in KINDS)
 
 
 def prune(scene: Scene, wished: list[Raw], draft: Draft) -> None:
     """Delete the children that are no longer wished."""
     names = {(one["kind"], one["metadata"]["name"]) for one in wished}
-    draft.delete += [
-        raw for raw in scene.seen.children if (raw["kind"], raw["metadata"]["name"]) not in names
-    ]
+    gone = [raw for raw in scene.seen.children if (raw["kind"], raw["metadata"]["name"]) not in names]
+    draft.delete += [raw for raw in gone if not _stands_in(scene, raw, wished, draft)]
+
+
+def _stands_in(scene: Scene, raw: Raw, wished: list[Raw], draft: Draft) -> bool:
+    """Whether a workload of the other kind still answers in place of the wished one, which starts beside it.
+
+    It goes when that answers, or waits for its room.
+    """
+    if raw["kind"] not in KINDS or not counts(raw).available:
+        return False
+    coming = counts(scene.workload(workload_of(wished)["kind"]))
+    return not coming.available and not any(map(needs_room, _unwell(scene.seen, draft)))
 
 
 def hand_over_replicas(scene: Scene, wished: Raw, draft: Draft) -> None:
@@ -66,7 +85,7 @@ def hand_over_replicas(scene: Scene, wished: Raw, draft: Draft) -> None:
 
     An autoscaler does nothing at zero replicas: then the count is its minimum.
     """
-    observed = scene.child("Deployment")
+    observed = scene.workload(wished["kind"])
     if scene.spec.autoscaling is None or observed is None:
         return
     least = scene.spec.autoscaling.min_replicas or 1
@@ -77,22 +96,22 @@ def hand_over_replicas(scene: Scene, wished: Raw, draft: Draft) -> None:
 
 def report_replicas(seen: ModelObserved, draft: Draft) -> None:
     """Replica counts, as the scale subresource shows them."""
-    status = (_deployment(seen) or {}).get("status") or {}
+    status = (seen.workload or {}).get("status") or {}
     draft.fields["replicas"] = int(status.get("replicas", 0))
     draft.fields["readyReplicas"] = int(status.get("readyReplicas", 0))
 
 
 def report_available(seen: ModelObserved, draft: Draft) -> None:
-    """Available, from whatever Deployment there is."""
-    deployment = _deployment(seen)
-    if deployment is None:
+    """Available, from whatever workload there is."""
+    workload = seen.workload
+    if workload is None:
         if any(one["type"] == reasons.AVAILABLE and one["status"] == "True" for one in draft.old_conditions):
             draft.fails(reasons.AVAILABLE, reasons.WAITING, "the Deployment is gone: nothing answers")
         return
-    answering = int((deployment.get("status") or {}).get("availableReplicas", 0))
+    answering = counts(workload).available
     if answering:
         draft.holds(reasons.AVAILABLE, reasons.SERVING, _answers(answering))
-    elif deployment["spec"].get("replicas") == 0:
+    elif workload["spec"].get("replicas") == 0:
         draft.fails(reasons.AVAILABLE, reasons.SCALED_TO_ZERO, NOTHING_WISHED)
     else:
         trouble = _trouble(seen, draft)
@@ -100,19 +119,11 @@ def report_available(seen: ModelObserved, draft: Draft) -> None:
         draft.fails(reasons.AVAILABLE, reason, trouble.message if trouble else "no engine pod answers yet")
 
 
-def _deployment(seen: ModelObserved) -> Raw | None:
-    name = seen.model["metadata"]["name"]
-    for raw in seen.children:
-        if raw["kind"] == "Deployment" and raw["metadata"]["name"] == name:
-            return raw
-    return None
-
-
 def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft, *, room: bool) -> None:
-    observed = scene.child("Deployment")
-    status: dict[str, Any] = (observed or {}).get("status") or {}
+    observed = scene.workload(wished["kind"])
+    seen = counts(observed)
     target = _target(scene, wished, observed)
-    answering = int(status.get("availableReplicas", 0))
+    answering = seen.available or counts(scene.seen.workload).available
     current = rollout.settled(wished, observed)
     if current and target == 0:
         draft.fails(reasons.AVAILABLE, reasons.SCALED_TO_ZERO, NOTHING_WISHED)
@@ -126,13 +137,12 @@ def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft, *, 
         reason = trouble.reason if trouble else reasons.STARTING
         text = trouble.message if trouble else "the engine starts and loads the model"
         draft.fails(reasons.AVAILABLE, reason, text)
-    same = int(status.get("updatedReplicas", 0)) == int(status.get("replicas", 0))
-    if current and _heard(observed) and same and int(status.get("replicas", 0)) == target <= answering:
+    if current and seen.heard and seen.updated == seen.existing == target <= seen.available:
         return
     draft.look_again(LOOK_SECONDS)
     if not answering and trouble is not None and trouble.reason in HOMELESS:
         planning.replan(scene, chosen, draft)
-    text = f"{int(status.get('updatedReplicas', 0))} of {target} replicas are of this revision"
+    text = f"{seen.updated} of {target} replicas are of this revision"
     text += "; an old one stops before the next starts, as volume or node have no room for both" * room
     reason, text = (trouble.reason, trouble.message) if trouble else (reasons.ROLLING_OUT, text)
     draft.fields["progress"] = "Starting" if not answering else "Rolling out"
@@ -148,13 +158,6 @@ def _target(scene: Scene, wished: Raw, observed: Raw | None) -> int:
     return int((observed or wished)["spec"].get("replicas", 1)) or (scene.spec.autoscaling.min_replicas or 1)
 
 
-def _heard(observed: Raw | None) -> bool:
-    """Whether the Deployment's controller has seen its present spec."""
-    found = observed or {"metadata": {}}
-    heard = int((found.get("status") or {}).get("observedGeneration", 0))
-    return heard >= int(found["metadata"].get("generation", 0))
-
-
 def _before(draft: Draft) -> int:
     return int((draft.raw.get("status") or {}).get("readyReplicas", 0))
 
@@ -162,15 +165,10 @@ def _before(draft: Draft) -> int:
 def _only_scales(wished: Raw, observed: Raw | None, needed: int, draft: Draft) -> bool:
     """Whether the pods' template stays and as many as before answer: a ready model then stays ready."""
     ready = any(one["type"] == reasons.READY and one["status"] == "True" for one in draft.old_conditions)
-    if (
-        not ready
-        or observed is None
-        or not drift.covers(wished["spec"]["template"], observed["spec"]["template"])
-    ):
+    if not ready or observed is None or not drift.covers(pods(wished), pods(observed)):
         return False
-    status = observed.get("status") or {}
-    updated = int(status.get("updatedReplicas", 0)) == int(status.get("replicas", 0))
-    return (updated or not _heard(observed)) and int(status.get("availableReplicas", 0)) >= max(1, needed)
+    seen = counts(observed)
+    return (seen.updated == seen.existing or not seen.heard) and seen.available >= max(1, needed)
 
 
 def _answers(count: int) -> str:
@@ -187,7 +185,7 @@ def _unwell(seen: ModelObserved, draft: Draft) -> Iterator[Symptoms]:
     pods = [
         pod
         for pod in seen.engine_pods
-        if pod["metadata"].get("labels", {}).get(COMPONENT_LABEL) == "engine"
+        if pod["metadata"].get("labels", {}).get(COMPONENT_LABEL) in ENGINE
         and "deletionTimestamp" not in pod["metadata"]
         and pod["status"].get("phase") not in ("Failed", "Succeeded")
     ]

@@ -5,8 +5,6 @@ A step of the ModelDeployment's pass.
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 from pydantic import ValidationError
 
@@ -21,6 +19,7 @@ from slipway.passes.artifact import is_ready
 from slipway.passes.kept import read_revision
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
+from slipway.plan.workload import KINDS, template, with_pods_of
 
 
 def loose_spec(model: Raw) -> ModelDeploymentSpec | None:
@@ -45,14 +44,13 @@ def keep_serving(scene: Scene, draft: Draft) -> None:
         planned = {_name(one) for one in draft.apply}
         draft.apply += [one for one in kept if _name(one) not in planned]
         serving.prune(scene, wished, draft)
-        serving.hand_over_replicas(scene, next(one for one in wished if one["kind"] == "Deployment"), draft)
+        serving.hand_over_replicas(scene, serving.workload_of(wished), draft)
     serving.report_available(scene.seen, draft)
 
 
 def _serving(scene: Scene, draft: Draft) -> Chosen | None:
-    """The revision that the Deployment names, or else the one that was measured while it served."""
-    deployment = scene.child("Deployment")
-    marks = (deployment or {}).get("metadata", {}).get("annotations", {})
+    """The revision that the workload names, or else the one that was measured while it served."""
+    marks = (scene.seen.workload or {}).get("metadata", {}).get("annotations", {})
     measured = str((draft.fields.get("benchmark") or {}).get("revision", "")).partition("@")[0]
     name = str(marks.get(REVISION, "") or measured)
     raw = next((raw for raw in scene.seen.revisions if raw["metadata"]["name"] == name), None)
@@ -70,27 +68,22 @@ def _served(scene: Scene, pinned: Pinned) -> PublishedArtifact | None:
     if artifact is not None and is_ready(artifact):
         status = artifact["status"]
         return PublishedArtifact(name, status["location"]["claim"], status["digest"], level)
-    marks = _template(scene).get("metadata", {}).get("annotations", {})
+    marks = template(scene.seen.workload).get("metadata", {}).get("annotations", {})
     return PublishedArtifact(name, name, marks[ARTIFACT_DIGEST], level) if ARTIFACT_DIGEST in marks else None
-
-
-def _template(scene: Scene) -> dict[str, Any]:
-    template: dict[str, Any] = (scene.child("Deployment") or {}).get("spec", {}).get("template") or {}
-    return template
 
 
 def _as_it_runs(scene: Scene, wished: Raw, served: PublishedArtifact) -> Raw | None:
     """The child with the running pods' own template: the spec of now is another one's. None to let be."""
-    if wished["kind"] != "Deployment":
+    if wished["kind"] not in KINDS:
         return wished
-    observed = scene.child("Deployment")
+    observed = scene.workload(wished["kind"])
     if observed is None:
         artifact = scene.seen.artifacts.get(served.name)
         whole = is_ready(artifact) and not engines.problems(scene.spec, scene.settings)
         return wished if whole else None
     if wished["spec"].get("replicas") in (None, observed["spec"].get("replicas", 1)):
         return None
-    return {**wished, "spec": {**wished["spec"], "template": _template(scene)}}
+    return with_pods_of(wished, observed)
 
 
 def _name(raw: Raw) -> tuple[str, str]:

@@ -29,14 +29,14 @@ class Request:
 
     Attributes:
         makes: methods that Jobs of this version make artifacts of.
-        several_nodes: a replica may take several nodes.
+        one_node: why a replica may not take several nodes; empty when it may.
     """
 
     facts: ModelFacts
     wishes: Wishes
     engines: tuple[EngineFacts, ...]
     makes: frozenset[str]
-    several_nodes: bool = False
+    one_node: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from slipway.errors import InvalidSpecError, NothingFitsError
 from slipway.plan import explain, on_cpu, on_gpu
 from slipway.plan.candidate import Candidate, Miss, Request
 from slipway.plan.capabilities import lacking
-from slipway.plan.capacity import least_replicas, node_selector, replicas_held
+from slipway.plan.capacity import least_replicas, node_selector, replicas_held, spreads
 from slipway.plan.decision import Plan, Rejected, Resources
 from slipway.plan.facts import EngineFacts, ModelFacts, NodeFacts
 from slipway.plan.fitting import HostNeed
@@ -51,7 +51,7 @@ def decide(
             reasons.NO_NODES, "The cluster has no nodes: add one; planning goes on by itself."
         )
     allowed, refused = _allowed(spec, wishes, known)
-    request = Request(facts, wishes, allowed, frozenset(settings.methods), settings.several_nodes)
+    request = Request(facts, wishes, allowed, frozenset(settings.methods), _one_node(spec, settings))
     tried = _try(request, machines, spec.engine.pod_overrides if spec.engine else None)
     if not tried.choices:
         seen = explain.Seen(request, tried.usable, tried.every_refusal, tried.misses, refused)
@@ -147,6 +147,16 @@ def _allowed(
             f"spec.optimize.method: {names} can't load {wishes.method}; choose another method or engine.",
         )
     return able, refused
+
+
+def _one_node(spec: ModelDeploymentSpec, settings: Settings) -> str:
+    """Why a replica may not take several nodes; empty when it may."""
+    lacks = []
+    if not settings.several_nodes:
+        lacks.append("LeaderWorkerSet (https://lws.sigs.k8s.io) in the cluster")
+    if not spreads(spec):
+        lacks.append("spec.store.accessMode ReadWriteMany, as every node reads the volume")
+    return " and ".join(lacks)
 
 
 def _plan(

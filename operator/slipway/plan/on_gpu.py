@@ -6,7 +6,7 @@ Pure; called by decide. Candidates of llama.cpp, which can leave layers to the C
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slipway.plan import offload
@@ -128,7 +128,21 @@ def _fewest(one: _Try) -> Candidate | Miss:
         if isinstance(found, Candidate):
             return found
         miss = found
-    return miss or Miss(one.text, _no_spread(one))
+    return _with_more_nodes(one, miss or Miss(one.text, _no_spread(one)))
+
+
+def _with_more_nodes(one: _Try, miss: Miss) -> Miss:
+    """What several nodes would need, if together they would hold it."""
+    if not one.request.one_node or "multi-node" not in one.engine.capabilities:
+        return miss
+    found = (
+        _fit(one, parallel) for parallel in spreads(replace(one.request, one_node=""), one.kind, one.engine)
+    )
+    fits = next((fit for fit in found if isinstance(fit, Candidate)), None)
+    if fits is None:
+        return miss
+    needs = f"{fits.parallel.pods} such nodes together hold it: that needs {one.request.one_node}"
+    return replace(miss, reason=f"{miss.reason}; {needs}")
 
 
 def _no_spread(one: _Try) -> str:

@@ -41,13 +41,14 @@ def spreads(request: Request, kind: Kind, engine: EngineFacts) -> Iterator[Paral
         if wishes.pipeline in (None, stages)
     ]
     yield from sorted(staged, key=lambda one: (one.devices, -one.tensor))
-    across = request.several_nodes and "multi-node" in engine.capabilities
-    if across and not kind.gpu.sharing and wishes.data == 1:
-        yield from _across(request, kind, tensors[-1])
+    if not request.one_node and "multi-node" in engine.capabilities:
+        yield from across(request, kind, tensors[-1])
 
 
-def _across(request: Request, kind: Kind, tensor: int) -> Iterator[Parallel]:
-    """Over several nodes."""
+def across(request: Request, kind: Kind, tensor: int) -> Iterator[Parallel]:
+    """Over several nodes, ``tensor`` devices of each."""
+    if kind.gpu.sharing or request.wishes.data > 1:
+        return
     there = min(MOST_PODS, sum(node.most for node in kind.nodes if _devices(node, kind) >= tensor))
     for pods in range(2, there + 1):
         if request.wishes.pipeline in (None, pods) and pods <= request.facts.layers:

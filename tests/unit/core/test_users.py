@@ -24,7 +24,7 @@ def model(revision: str = "r2", observed: int = 1, measured: str = "") -> Raw:
 def deployment(revision: str, *, updated: int = 1) -> Raw:
     meta = {"generation": 1, "annotations": {"slipway.dev/revision": revision}}
     status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": updated, "availableReplicas": 1}
-    return {"metadata": meta, "spec": {"replicas": 1}, "status": status}
+    return {"kind": "Deployment", "metadata": meta, "spec": {"replicas": 1}, "status": status}
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ from slipway.settings import Images, NodePool, Settings
 from tests.support.gpu_nodes import gpu_node
 from tests.support.planning import MODELS, model, spec
 
+SHARED = {"accessMode": "ReadWriteMany"}
+"""A store that every node reads."""
 TODAY = Settings()
 """What Jobs of this version make."""
-WHOLE = Settings(methods=("gguf", "awq", "gptq", "int8"), several_nodes=True)
+WHOLE = Settings(methods=("gguf", "awq", "gptq", "int8"))
 """With Jobs for every method of the tree, and a workload for replicas of several nodes."""
 TRT = replace(
     WHOLE, images=Images(engines=(("tensorrt-llm/nvidia", "nvcr.io/nvidia/tensorrt-llm/release:1"),))
@@ -206,7 +208,7 @@ def decided(names: str, facts: ModelFacts, settings: Settings = WHOLE, **fields:
     for index, word in enumerate(names.split()):
         kind, _, count = word.partition(":")
         nodes.append(node_facts(gpu_node(kind, f"{kind}-{index}", int(count or 0))))
-    return decide(spec(**fields), facts, nodes, settings)
+    return decide(spec(**{"store": SHARED, **fields}), facts, nodes, settings)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -418,9 +420,22 @@ def test_speed_against_many_nodes_is_a_matter_of_kinds_not_of_nodes() -> None:
     assert replace(few, holds=None).effect == replace(many, holds=None).effect
 
 
-def test_several_nodes_are_not_planned_for_while_nothing_is_made_of_such_a_plan() -> None:
+@pytest.mark.parametrize(
+    ("settings", "store", "needs"),
+    [
+        (replace(TODAY, several_nodes=False), SHARED, "needs LeaderWorkerSet"),
+        (TODAY, {}, "needs spec.store.accessMode ReadWriteMany"),
+        (replace(TODAY, several_nodes=False), {}, "in the cluster and spec.store.accessMode"),
+    ],
+)
+def test_what_a_replica_on_several_nodes_needs_is_said(
+    settings: Settings, store: dict[str, str], needs: str
+) -> None:
     two = [node_facts(gpu_node("h100", name)) for name in ("a", "b")]
-    wish = spec(engine={"name": "vllm"}, optimize={"method": "none"})
-    with pytest.raises(NothingFitsError, match="device memory"):
-        decide(wish, BIG["llama3-405b"], two, TODAY)
-    assert decide(wish, BIG["llama3-405b"], two, WHOLE).parallel.pods == 2
+    wish = spec(engine={"name": "vllm"}, optimize={"method": "none"}, store=store)
+    with pytest.raises(NothingFitsError, match="device memory") as refused:
+        decide(wish, BIG["llama3-405b"], two, settings)
+    assert "2 such nodes together hold it: that needs" in str(refused.value)
+    assert needs in str(refused.value)
+    shared = spec(engine={"name": "vllm"}, optimize={"method": "none"}, store=SHARED)
+    assert decide(shared, BIG["llama3-405b"], two, TODAY).parallel.pods == 2
