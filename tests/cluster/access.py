@@ -42,6 +42,7 @@ KINDS = {
     "pdb": ("/apis/policy/v1", "poddisruptionbudgets"),
     "networkpolicies": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     "endpointslices": ("/apis/discovery.k8s.io/v1", "endpointslices"),
+    "leaderworkersets": ("/apis/leaderworkerset.x-k8s.io/v1", "leaderworkersets"),
     "leases": ("/apis/coordination.k8s.io/v1", "leases"),
 }
 """Kind, as kubectl takes it, to where the API server has it."""

@@ -69,9 +69,8 @@ def test_a_wish_that_is_taken_back_or_set_back_changes_nothing(mark: str) -> Non
     assert "ControllerRevision" not in created(outcome)
 
 
-def homeless(seen: ModelObserved, **status: int) -> ModelObserved:
-    """A served model whose newest pod no node takes."""
-    gone = deployed(seen, replicas=1, updatedReplicas=1, availableReplicas=0, readyReplicas=0)
+def waits_for_room(component: str = "engine") -> Raw:
+    """A pod that no node takes, for minutes."""
     waits = {
         "type": "PodScheduled",
         "status": "False",
@@ -79,13 +78,18 @@ def homeless(seen: ModelObserved, **status: int) -> ModelObserved:
         "message": "0/1 nodes are available: 1 Insufficient memory",
         "lastTransitionTime": timestamp(NOW - timedelta(minutes=5)),
     }
-    labels = {"app.kubernetes.io/component": "engine"}
-    pod = {
+    labels = {"app.kubernetes.io/component": component}
+    return {
         "metadata": {"name": "p", "labels": labels},
         "spec": {},
         "status": {"phase": "Pending", "conditions": [waits]},
     }
-    return replace(deployed(gone, **status), engine_pods=(pod,))
+
+
+def homeless(seen: ModelObserved, **status: int) -> ModelObserved:
+    """A served model whose newest pod no node takes."""
+    gone = deployed(seen, replicas=1, updatedReplicas=1, availableReplicas=0, readyReplicas=0)
+    return replace(deployed(gone, **status), engine_pods=(waits_for_room(),))
 
 
 def test_what_nobody_answers_for_is_planned_anew_with_its_own_images() -> None:
