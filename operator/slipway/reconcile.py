@@ -65,7 +65,8 @@ class Reconciler:
         seen = await self.observer.snapshot_model(key)
         if seen is None:
             return None  # gone, or going: the garbage collector takes the children
-        return await self._write(seen.model, seen.children, model.decide(seen, self.settings, self.now()))
+        held = (*seen.children, *seen.pools)
+        return await self._write(seen.model, held, model.decide(seen, self.settings, self.now()))
 
     async def _write(self, raw: Raw, children: tuple[Raw, ...], outcome: Outcome) -> float | None:
         troubles = await self._write_children(raw, children, outcome)

@@ -22,7 +22,7 @@ QUIET: Final = frozenset(
 NORMAL: Final = frozenset(
     {
         reasons.RESOLVED, reasons.DECIDED, reasons.BUILT, reasons.SERVING, reasons.PASSED, reasons.SUSPENDED,
-        reasons.SCALED_TO_ZERO,
+        reasons.SCALED_TO_ZERO, reasons.IN_ORDER,
     }
 )  # fmt: skip
 

@@ -183,14 +183,14 @@ class Cluster:
         await self.finish("evaluate", perplexity="13.82")
         await self.finish("publish")
 
-    async def unschedulable(self, pod: Raw, message: str) -> None:
+    async def unschedulable(self, pod: Raw, message: str, seconds: float = 60) -> None:
         """Play the scheduler: no node takes the pod, for a minute already."""
         condition = {
             "type": "PodScheduled",
             "status": "False",
             "reason": "Unschedulable",
             "message": message,
-            "lastTransitionTime": timestamp(time.time() - 60),
+            "lastTransitionTime": timestamp(time.time() - seconds),
         }
         await self._write_pod_status(
             pod, {"phase": "Pending", "containerStatuses": [], "conditions": [condition]}

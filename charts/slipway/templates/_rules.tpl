@@ -1,9 +1,9 @@
 {{/* What the operator may do with namespaced objects: a ClusterRole, or a Role in each watched namespace. */}}
 {{- define "slipway.rules" -}}
-# Users write ModelDeployments; the operator only answers in status.
+# Users write ModelDeployments; the operator answers in status, and makes those of pools.
 - apiGroups: [slipway.dev]
   resources: [modeldeployments]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [slipway.dev]
   resources: [modelartifacts]
   verbs: [get, list, watch, create, patch, delete]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from slipway.api.base import Bounded, Condition, Figure, Model, Name, Text
+from slipway.api.pools import MOST_POOLS, PoolStatus
 
 
 class SourceStatus(Model):
@@ -94,6 +95,9 @@ class PlanStatus(Model):
     """Planned memory of one replica."""
     resources: Annotated[dict[str, Figure], Field(max_length=16)]
     """Container resources of one replica."""
+    token_price: Bounded | None = None
+    """Currency for a million tokens at full load, by the bandwidth of the memory that is read; absent without
+    prices of nodes (nodePools in the installation's values)."""
     reason: Text
     """Why this plan."""
     rejected: Annotated[list[RejectedOption], Field(max_length=16)]
@@ -197,6 +201,8 @@ class ModelDeploymentStatus(Model):
     """The metadata.generation that this status answers."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
     """SourceResolved, Planned, ArtifactReady, Available, ChecklistPassed, Progressing; Ready sums them up."""
+    pools: Annotated[list[PoolStatus], Field(max_length=MOST_POOLS)] | None = None
+    """The pools of spec.pools, in the order in which they are filled."""
     replicas: int | None = None
     """Engine pods that exist."""
     ready_replicas: int | None = None

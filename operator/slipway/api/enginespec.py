@@ -178,6 +178,10 @@ class Engine(Model):
     the engine's program where the default image has it (llamacpp on CPU: /usr/bin/llama-server), /bin/sh and
     curl, writes to /tmp only, and runs as user 65532 (where the installation leaves users to the cluster: as
     its own USER, a number other than 0)."""
+    served_model_name: (
+        Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")] | None
+    ) = None
+    """Name by which clients ask for the model; default metadata.name."""
     context_length: Annotated[int, Field(ge=128, le=10_000_000)] | None = None
     """Tokens of context for each request; default 4096, or the model's own limit where that is smaller."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None

@@ -12,7 +12,6 @@ from slipway.api.base import (
     Model,
     NamespaceName,
     ObjectName,
-    Percent,
     Quantity,
     Rule,
     keys_rule,
@@ -41,6 +40,8 @@ from slipway.api.enginespec import (
     Speculative,
     Toleration,
 )
+from slipway.api.optimize import Optimize
+from slipway.api.pools import MOST_POOLS, Pool, PoolStatus
 
 __all__ = [
     "AcceleratorStatus",
@@ -64,6 +65,8 @@ __all__ = [
     "Optimize",
     "PlanStatus",
     "PodOverrides",
+    "Pool",
+    "PoolStatus",
     "RejectedOption",
     "Resources",
     "SourceStatus",
@@ -97,50 +100,6 @@ class ModelSource(Model):
             "a branch, tag or commit goes into spec.model.revision",
             field="source",
             reason="InvalidSource",
-        ),
-    )
-
-
-class Optimize(Model):
-    """How the weights are made smaller. The loss is measured and shown in status; it can be gated.
-
-    Levels of llama.cpp, from faithful to small, with the published increase in perplexity: F16 (none), Q8_0
-    (below 1%), Q6_K (1-2%), Q5_K_M (2-3%), Q4_K_M (3-5%, the default), Q4_K_S (4-6%), Q3_K_M (5-8%), Q2_K
-    (8-12%). Small models lose more.
-    """
-
-    goal: Literal["throughput", "latency", "cost", "quality"] | None = None
-    """What the planner aims for. On CPU quality takes the highest level that fits the nodes, the others take
-    Q4_K_M, or less where that does not fit. On GPUs: absent, FP8 where the device computes in it, else 16
-    bits where they fit, else fewer; throughput prefers fewer bits to 16; latency the fewest bytes for each
-    token; cost the cheapest token at full load; quality the smallest loss."""
-    method: Literal["auto", "none", "gguf", "fp8"] | None = None
-    """How: auto (the default) lets the planner choose; gguf quantises for llama.cpp; none serves 16 bits; fp8
-    is made by the engine while it loads the 16-bit weights."""
-    level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
-    """How far: auto (the default), or a level of llama.cpp such as Q8_0, Q5_K_M, Q4_K_M, IQ4_XS."""
-    max_quality_loss: Percent | None = None
-    """Gate: the largest relative increase in perplexity against f16 that may be served, such as 10%.
-    Absent: nothing blocks, a loss outside the level's published band warns in the checklist."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.method) || self.method != 'none' || !has(self.level)"
-            " || self.level in ['auto', 'F16']",
-            holds=lambda optimize: optimize.method != "none" or optimize.level in (None, "auto", "F16"),
-            message="method none serves f16, so a level can't be chosen: drop level, or set method to gguf",
-            field="level",
-        ),
-        Rule(
-            cel="!has(self.maxQualityLoss) || ((!has(self.method) || self.method != 'none')"
-            " && (!has(self.level) || !(self.level in ['F16', 'BF16'])))",
-            holds=lambda optimize: (
-                optimize.max_quality_loss is None
-                or (optimize.method != "none" and optimize.level not in ("F16", "BF16"))
-            ),
-            message="nothing is quantised, so there is no loss to gate: drop maxQualityLoss, "
-            "or choose a level below 16 bits",
-            field="maxQualityLoss",
         ),
     )
 
@@ -221,8 +180,22 @@ class ModelDeploymentSpec(Model):
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
     """Engine pods, also by kubectl scale mdl/NAME. Ignored while autoscaling is set."""
     autoscaling: Autoscaling | None = None
+    pools: Annotated[list[Pool], Field(min_length=1, max_length=MOST_POOLS)] | None = None
+    """Several kinds of nodes for this one model under one URL, each planned by itself. Replicas go to the
+    cheapest pool by the price of a token, or in the order of this list where nodes have no price; what a pool
+    has no room for goes to the next, and comes back. The autoscaler then writes spec.replicas."""
     store: Store | None = None
     access: Access | None = None
     checklist: Checklist | None = None
     suspend: bool | None = None
     """True: Slipway changes nothing of this object until it is false again; what runs goes on."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.pools)"
+            " || self.pools.all(one, self.pools.exists_one(other, other.name == one.name))",
+            holds=lambda spec: len({one.name for one in spec.pools or ()}) == len(spec.pools or ()),
+            message="two pools have the same name",
+            field="pools",
+        ),
+    )

@@ -19,6 +19,8 @@ CHECKLIST_PASSED = "ChecklistPassed"
 """No rule of the production checklist failed. Advisory: it blocks no traffic."""
 PROGRESSING = "Progressing"
 """Something is being worked on; False when settled, failed for good, or suspended."""
+SPILLED = "Spilled"
+"""Only with spec.pools: a pool has no room, and others have its replicas. No part of Ready."""
 READY = "Ready"
 """The sum: the model answers as specified. Carries the most specific reason of the others."""
 
@@ -32,6 +34,8 @@ CONDITION_TYPES = (
     READY,
 )
 """In the order in which they come true."""
+POOL_CONDITION_TYPES = (*CONDITION_TYPES[:-2], SPILLED, *CONDITION_TYPES[-2:])
+"""The same for a model with spec.pools."""
 
 # What is well.
 RESOLVED = "Resolved"
@@ -44,6 +48,8 @@ SERVING = "Serving"
 """Engine pods answer."""
 PASSED = "Passed"
 """Every rule that applies passed or only warns."""
+IN_ORDER = "InOrder"
+"""Every pool has room for the replicas that belong there."""
 SETTLED = "Settled"
 """Nothing is left to do for this generation."""
 
@@ -100,6 +106,9 @@ NOTHING_FITS = "NothingFits"
 """No node can hold any allowed plan; the message names the nearest miss."""
 NO_NODES = "NoNodes"
 """No schedulable node is known."""
+
+POOL_FULL = "PoolFull"
+"""Pods of a pool found no node: its replicas are in the next pool, and it is tried again."""
 
 # What the source answers.
 REPOSITORY_NOT_FOUND = "RepositoryNotFound"

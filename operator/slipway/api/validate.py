@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from slipway.api import reasons
 from slipway.api.base import Model, Rule
-from slipway.api.kinds import MODEL_DEPLOYMENT
+from slipway.api.kinds import MODEL_DEPLOYMENT, NAME_LIMIT
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.schema import submodels
 from slipway.api.words import as_json, describe, shown, suggest, unknown_level
@@ -74,6 +74,7 @@ def problems(obj: dict[str, Any]) -> list[Problem]:
     found += _structure_problems(spec)
     found += _rule_problems(ModelDeploymentSpec, spec, ("spec",))
     found += _catalogue_problems(spec)
+    found += _pool_problems(obj.get("metadata"), spec)
     return found
 
 
@@ -188,6 +189,19 @@ def _catalogue_problems(spec: dict[str, Any]) -> Iterator[Problem]:
     if level and level not in ("auto", *LEVELS):
         text = f"{shown(level)} {unknown_level(level)}; {suggest(level, ('auto', *LEVELS))}"
         yield problem(("spec", "optimize", "level"), text, reasons.UNKNOWN_LEVEL)
+
+
+def _pool_problems(metadata: Any, spec: dict[str, Any]) -> Iterator[Problem]:
+    """A pool is a ModelDeployment NAME-POOL of its own."""
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    pools = spec.get("pools")
+    for index, pool in enumerate(pools if isinstance(pools, list) else ()):
+        short = pool.get("name") if isinstance(pool, dict) else None
+        if isinstance(name, str) and isinstance(short, str) and len(f"{name}-{short}") > NAME_LIMIT:
+            text = (
+                f"{shown(short)}: {name}-{short} has more than {NAME_LIMIT} characters; shorten one of them"
+            )
+            yield problem(("spec", "pools", index, "name"), text, reasons.INVALID_NAME)
 
 
 def _text(spec: dict[str, Any], part: str, field: str) -> str:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,18 @@ ASSUMED = f"no --nodes: planned for one amd64 node with {ASSUMED_CORES} cores an
 
 @dataclass(frozen=True)
 class Given:
-    """One ModelDeployment of the file, valid."""
+    """One ModelDeployment of the file, valid, or one of its pools.
+
+    Attributes:
+        pool: labels of a pool's engine pods; empty for a whole.
+        whole: spec of all pools together; None for a whole.
+    """
 
     name: str
     namespace: str
     spec: ModelDeploymentSpec
+    pool: tuple[tuple[str, str], ...] = ()
+    whole: ModelDeploymentSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -79,27 +87,36 @@ def _count(text: str) -> int:
 
 
 def read_models(file: str) -> list[Given | Refused]:
-    """Every ModelDeployment of a file, in its order, also those inside a List.
+    """Every ModelDeployment of a file, in its order, also those inside a List; pools in place of their whole.
 
     Raises:
         UsageError: the file can't be read, or has none.
     """
     found = list(documents(file, read_text(file)))
-    models = [_given(one.value) for one in found if one.kind == KIND]
+    models = [each for one in found if one.kind == KIND for each in _given(one.value)]
     if not models:
         raise none_found([file], (one.kind for one in found))
     return models
 
 
-def _given(obj: dict[str, Any]) -> Given | Refused:
+def _given(obj: dict[str, Any]) -> Iterator[Given | Refused]:
     from slipway.api.validate import parse
     from slipway.cli._mistakes import name_of, object_problems
+    from slipway.manifests.names import POOL, POOL_OF
+    from slipway.manifests.pools import pool_model, pool_spec
 
     mistakes = tuple(one.message for one in object_problems(obj))
     if mistakes:
-        return Refused(name_of(obj), mistakes)
-    metadata = obj["metadata"]
-    return Given(metadata["name"], metadata.get("namespace") or "default", parse(obj))
+        yield Refused(name_of(obj), mistakes)
+        return
+    metadata, spec = obj["metadata"], parse(obj)
+    name, namespace = metadata["name"], metadata.get("namespace") or "default"
+    if not spec.pools:
+        yield Given(name, namespace, spec)
+    for pool in spec.pools or ():
+        labels = ((POOL, pool.name), (POOL_OF, name))
+        own = pool_spec(spec, name, pool, pool.min_replicas or 0)
+        yield Given(pool_model(name, pool.name), namespace, own, labels, spec)
 
 
 def settings_or_refusal() -> Settings:

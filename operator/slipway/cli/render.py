@@ -72,13 +72,14 @@ def run(args: argparse.Namespace) -> int:
     failed = False
     for one in models:
         try:
-            objects += _objects(_valid(one, args.namespace), facts, nodes, settings, args.commit)
+            given = _valid(one, args.namespace)
+            objects += [*_objects(given, facts, nodes, settings, args.commit), *_before_pools(given)]
         except InvalidSpecError as error:
             complain("render", f"{one.name}: {error}")
             failed = True
     if failed:  # a part of the objects would go into kubectl apply as if it were all
         return FINDINGS
-    print(dump(objects), end="")
+    print(dump(_once(objects)), end="")
     return OK
 
 
@@ -86,6 +87,24 @@ def _valid(one: Given | Refused, namespace: str | None) -> Given:
     if isinstance(one, Refused):
         raise InvalidSpecError("InvalidSpec", "; ".join(one.mistakes))
     return replace(one, namespace=namespace or one.namespace)
+
+
+def _before_pools(given: Given) -> list[dict[str, Any]]:
+    """What is before all pools of a model, of which this is one; nothing for another."""
+    from slipway.manifests.pools import build_group
+
+    if given.whole is None:
+        return []
+    return build_group(replace(_owner(given), name=dict(given.pool)["slipway.dev/pool-of"]), given.whole)
+
+
+def _once(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each object once: pools and models share artifacts."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for one in objects:
+        meta = one["metadata"]
+        found.setdefault((one["kind"], meta["namespace"], meta["name"]), one)
+    return list(found.values())
 
 
 def _objects(
@@ -156,7 +175,7 @@ def _owner(given: Given) -> Owner:
     from slipway.api import API_VERSION
     from slipway.manifests.owner import Owner
 
-    return Owner(API_VERSION, "ModelDeployment", given.name, "", given.namespace)
+    return Owner(API_VERSION, "ModelDeployment", given.name, "", given.namespace, given.pool)
 
 
 def _first(given: Given, settings: Settings) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ GGML_TYPES: Final[Mapping[str, str]] = {"q8_0": "8", "q4_0": "2"}
 """Numbers of ggml's types, which its arguments take."""
 RESERVED: Final = {
     **dict.fromkeys(("model", "hf-model-repo-id"), "spec.model.source"),
-    "model-alias": "metadata.name",
+    "model-alias": "spec.engine.servedModelName",
     **dict.fromkeys(("host", "port", "interrupt-requests", "config-file"), ""),
     "n-ctx": "spec.engine.contextLength",
     **dict.fromkeys(("n-threads", "n-threads-batch"), "spec.engine.resources.cpu"),

@@ -62,7 +62,7 @@ RESERVED: Mapping[str, str] = {
     **dict.fromkeys(("hf", "hfr", "hf-repo", "hff", "hf-file", "models-dir"), "spec.model.source"),
     **dict.fromkeys(("models-preset", "offline"), "spec.model.source"),
     **dict.fromkeys(("hft", "hf-token"), "spec.model.secretRef"),
-    **dict.fromkeys(("a", "alias"), "metadata.name"),
+    **dict.fromkeys(("a", "alias"), "spec.engine.servedModelName"),
     **dict.fromkeys(("c", "ctx-size", "kv-unified-per-slot"), "spec.engine.contextLength"),
     **dict.fromkeys(("np", "parallel"), "spec.engine.concurrency"),
     **dict.fromkeys(("kvu", "kv-unified", "no-kvu", "no-kv-unified"), "spec.engine.concurrency"),

@@ -24,7 +24,7 @@ FORMATS: Final = frozenset({"awq", "gptq", "compressed-tensors", "fp8", "mxfp4"}
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("revision", "download-dir"), "spec.model.source"),
     **dict.fromkeys(("trust-remote-code", "backend", "device"), ""),
-    "model-name": "metadata.name",
+    "model-name": "spec.engine.servedModelName",
     **dict.fromkeys(("server-name", "server-port", "proxy-url", "disable-metrics", "role"), ""),
     **dict.fromkeys(("api-keys", "ssl", "allow-terminate-by-client"), "spec.access.allowFrom"),
     "session-len": "spec.engine.contextLength",

@@ -31,7 +31,7 @@ exec "$@" --node-rank "$LWS_WORKER_INDEX" --dist-init-addr "$LWS_LEADER_ADDRESS:
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("model-path", "model", "tokenizer-path", "revision"), "spec.model.source"),
     **dict.fromkeys(("trust-remote-code", "config", "device"), ""),
-    "served-model-name": "metadata.name",
+    "served-model-name": "spec.engine.servedModelName",
     **dict.fromkeys(("host", "port", "fastapi-root-path", "enable-metrics", "grpc-mode"), ""),
     **dict.fromkeys(("api-key", "admin-api-key", "ssl-keyfile", "ssl-certfile"), "spec.access.allowFrom"),
     "context-length": "spec.engine.contextLength",

@@ -20,7 +20,7 @@ PORT: Final = 8000
 PREFIX: Final = "slipway_transformers_"
 RESERVED: Final = {
     "model": "spec.model.source",
-    "name": "metadata.name",
+    "name": "spec.engine.servedModelName",
     **dict.fromkeys(("host", "port", "device"), ""),
     "dtype": "spec.optimize.method",
     "quantization": "spec.optimize.method",

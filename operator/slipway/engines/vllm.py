@@ -57,7 +57,7 @@ NVIDIA: Final = (
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("model", "tokenizer", "revision", "hf-config-path", "hf-token"), "spec.model.source"),
     "trust-remote-code": "",
-    "served-model-name": "metadata.name",
+    "served-model-name": "spec.engine.servedModelName",
     **dict.fromkeys(("host", "port", "root-path", "uds", "disable-log-stats", "config"), ""),
     **dict.fromkeys(("api-key", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs"), "spec.access.allowFrom"),
     "max-model-len": "spec.engine.contextLength",

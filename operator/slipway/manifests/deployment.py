@@ -7,6 +7,7 @@ from typing import Any
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec, PodOverrides
 from slipway.engines import EngineDef, Launch, engine_named, image_of
 from slipway.manifests import names, pod
+from slipway.manifests.names import served_name
 from slipway.manifests.owner import Owner, PublishedArtifact, child
 from slipway.manifests.placement import placement
 from slipway.plan.capacity import least_replicas, spreads
@@ -39,7 +40,7 @@ def build_deployment(
 ) -> dict[str, Any]:
     """The Deployment, named as its owner; without ``replicas`` while autoscaling is set."""
     engine = engine_named(settings, plan.engine)
-    startup = engine.startup_probe(Launch(spec, plan, owner.name, MODEL_PATH))
+    startup = engine.startup_probe(Launch(spec, plan, served_name(owner.name, spec), MODEL_PATH))
     budget = startup["periodSeconds"] * startup["failureThreshold"] + PROGRESS_MARGIN_SECONDS
     own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name, artifact=artifact.name)
     body: dict[str, Any] = {
@@ -79,7 +80,7 @@ def build_template(
     """Template of a pod that serves; of several pods of one replica, of their leader."""
     engine = engine_named(settings, plan.engine)
     overrides = (spec.engine.pod_overrides if spec.engine else None) or PodOverrides()
-    own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name)
+    own = {**dict(owner.labels), **names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name)}
     annotations = {
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(engine.port),
@@ -132,7 +133,7 @@ def _mine(name: str) -> dict[str, Any]:
 def _container(
     engine: EngineDef, name: str, spec: ModelDeploymentSpec, plan: Plan, settings: Settings
 ) -> dict[str, Any]:
-    launch = Launch(spec, plan, model_name=name, model_path=MODEL_PATH)
+    launch = Launch(spec, plan, model_name=served_name(name, spec), model_path=MODEL_PATH)
     return {
         "name": CONTAINER,
         "image": image_of(settings, spec, plan),

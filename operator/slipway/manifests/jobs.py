@@ -177,7 +177,7 @@ def build_benchmark_job(
         labels={"model": owner.name, "revision": revision},
         env={
             "SLIPWAY_ENDPOINT": service_url(owner.name, owner.namespace, settings),
-            "SLIPWAY_MODEL_NAME": owner.name,
+            "SLIPWAY_MODEL_NAME": names.served_name(owner.name, spec),
             "SLIPWAY_METRICS_PATH": metrics.path,
             "SLIPWAY_METRICS_PREFIX": metrics.prefix,
             **BENCHMARK,

@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from slipway.api.modeldeployment import ModelDeploymentSpec
+
 MANAGED_BY = "app.kubernetes.io/managed-by"
 NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
@@ -14,6 +16,9 @@ MODEL = "slipway.dev/model"
 ARTIFACT = "slipway.dev/artifact"
 STAGE = "slipway.dev/stage"
 REVISION = "slipway.dev/revision"
+POOL = "slipway.dev/pool"
+POOL_OF = "slipway.dev/pool-of"
+"""On the ModelDeployment of a pool and on its engine pods: the pool, and the whole that it is of."""
 ARTIFACT_DIGEST = "slipway.dev/artifact-digest"
 ENGINE_COMPONENT = "engine"
 WORKER_COMPONENT = "engine-worker"
@@ -22,6 +27,11 @@ STORE_COMPONENT = "store"
 LABEL_LIMIT = 63
 """Characters of a DNS label and of a label's value."""
 HASH_DIGITS = 10
+
+
+def served_name(name: str, spec: ModelDeploymentSpec) -> str:
+    """Name by which clients ask for the model: the ModelDeployment's, unless the spec has another."""
+    return (spec.engine.served_model_name if spec.engine else None) or name
 
 
 def labels(name: str, component: str, **more: str) -> dict[str, str]:

@@ -10,13 +10,18 @@ from slipway.resources import Resource
 
 @dataclass(frozen=True)
 class Owner:
-    """The object that a child belongs to; the garbage collector removes the child with it."""
+    """The object that a child belongs to; the garbage collector removes the child with it.
+
+    Attributes:
+        labels: what the pods of its engine bear beside its name: the pool that it is.
+    """
 
     api_version: str
     kind: str
     name: str
     uid: str
     namespace: str
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

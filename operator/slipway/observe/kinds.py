@@ -80,12 +80,16 @@ def _uid(raw: Raw) -> tuple[str]:
     return (f"uid:{raw['metadata']['uid']}",)
 
 
+def _model(raw: Raw) -> list[str]:
+    return [*_uid(raw), *owners(raw)]
+
+
 def _none(_: Raw) -> tuple[str, ...]:
     return ()
 
 
 WATCHED: Final = (
-    Watched(resources.MODEL, "", trim.whole, _uid),
+    Watched(resources.MODEL, "", trim.whole, _model),
     Watched(resources.ARTIFACT, "", trim.whole, _artifact),
     Watched(resources.REVISION, OURS, trim.whole, _revision),
     Watched(resources.JOB, OURS, trim.job, owners),

@@ -76,6 +76,7 @@ class ModelObserved:
         jobs: inspect and benchmark Jobs.
         children: Deployment or LeaderWorkerSet, Service and so on with our owner reference.
         engine_pods: pods of the engine.
+        pools: ModelDeployments of its pools; pool_pods: name of one to its engine's pods.
         engines: ServingEngines of the cluster, by name.
         groups: the cluster knows LeaderWorkerSets.
         namespace_labels: None when the Namespace could not be read.
@@ -90,6 +91,8 @@ class ModelObserved:
     jobs: tuple[JobObserved, ...] = ()
     children: tuple[Raw, ...] = ()
     engine_pods: tuple[Raw, ...] = ()
+    pools: tuple[Raw, ...] = ()
+    pool_pods: Mapping[str, tuple[Raw, ...]] = field(default_factory=dict)
     nodes: tuple[NodeObserved, ...] = ()
     engines: tuple[Raw, ...] = ()
     groups: bool = False

@@ -111,6 +111,7 @@ class Observer:
         )
         names = {name for raw in revisions for name in kinds.listed_artifacts(raw)}
         namespace = self.store(resources.NAMESPACE).get("", key.namespace)
+        pools = self.store(resources.MODEL).find(f"owner:{uid}")
         return ModelObserved(
             model=model,
             revisions=tuple(revisions),
@@ -121,7 +122,9 @@ class Observer:
             children=tuple(
                 raw for resource in resources.SERVING for raw in self.store(resource).find(f"owner:{uid}")
             ),
-            engine_pods=self.store(resources.POD).find(f"model:{key.namespace}/{key.name}"),
+            engine_pods=self._engine_pods(model),
+            pools=pools,
+            pool_pods={str(one["metadata"]["name"]): self._engine_pods(one) for one in pools},
             nodes=await self._nodes_for(model),
             groups=self._knows(resources.LEADER_WORKER_SET),
             engines=tuple(sorted(self.store(resources.ENGINE), key=lambda raw: str(raw["metadata"]["name"]))),
@@ -191,6 +194,10 @@ class Observer:
             )
             for model in sorted(living, key=lambda raw: str(raw["metadata"]["name"]))
         )
+
+    def _engine_pods(self, model: Raw) -> tuple[Raw, ...]:
+        meta = model["metadata"]
+        return self.store(resources.POD).find(f"model:{meta['namespace']}/{meta['name']}")
 
     def _workload(self, model: Raw) -> Raw | None:
         uid, name = model["metadata"]["uid"], str(model["metadata"]["name"])

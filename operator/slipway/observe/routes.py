@@ -46,6 +46,7 @@ def _concerned(stores: Stores, raw: Raw, *, moved: bool) -> Iterator[Key]:
     match raw["kind"]:
         case "ModelDeployment":
             yield key_of(raw)
+            yield from _owners(raw)  # that of a pool: the model with pools
             if moved:  # retry annotation, secretRef and overrides reach its artifacts
                 yield from _owned_artifacts(stores, raw)
         case "ModelArtifact":

@@ -11,7 +11,7 @@ import orjson
 from slipway.api import reasons
 from slipway.errors import InvalidSpecError
 from slipway.observe.observed import ModelObserved
-from slipway.passes import building, planning, proving, serving, upkeep
+from slipway.passes import building, planning, pools, proving, serving, upkeep
 from slipway.passes.kept import read_spec
 from slipway.passes.outcome import Draft, Outcome
 from slipway.passes.scene import Scene
@@ -27,7 +27,8 @@ def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
 
     Each step says in conditions how far it is.
     """
-    draft = Draft(seen.model, now, TYPES)
+    pooled = bool(seen.model["spec"].get("pools"))
+    draft = Draft(seen.model, now, reasons.POOL_CONDITION_TYPES if pooled else TYPES)
     settings = replace(settings, serving_engines=_serving_engines(seen), several_nodes=seen.groups)
     serving.report_replicas(seen, draft)
     if seen.model["spec"].get("suspend"):
@@ -37,10 +38,14 @@ def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
     except InvalidSpecError as error:
         return _refused(error, seen, settings, draft)
     scene = Scene(seen, spec, planning_hash(spec), settings, now, planning.asked(seen.model))
+    if spec.pools:
+        pools.share_out(scene, draft)
+        return draft.outcome(reasons.SERVING, "the model answers as specified")
     chosen = planning.pin(scene, draft)
     served = building.build(scene, chosen, draft) if chosen else None
     if chosen and served:
         workload = serving.serve(scene, chosen, served, draft)
+        pools.dissolve(scene, draft)
         proving.prove(scene, chosen, served, workload, draft)
     else:
         upkeep.keep_serving(scene, draft)
@@ -60,6 +65,7 @@ def _suspended(seen: ModelObserved, draft: Draft) -> Outcome:
         if one["type"] not in (reasons.PROGRESSING, reasons.READY):
             draft.put(Condition(one["type"], one["status"], one["reason"], one["message"]))
     serving.report_available(seen, draft)
+    draft.apply += pools.suspended(seen)
     text = "spec.suspend is true: nothing is changed, what runs goes on"
     draft.progressing(state=False, reason=reasons.SUSPENDED, message=text)
     if not draft.old_conditions or draft.headline is not None:

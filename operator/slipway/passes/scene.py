@@ -10,6 +10,7 @@ from datetime import datetime
 
 from slipway.api import API_VERSION
 from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.manifests.names import POOL, POOL_OF
 from slipway.manifests.owner import Owner
 from slipway.manifests.revision import Pinned
 from slipway.observe.observed import ModelObserved, Raw, workloads
@@ -37,12 +38,22 @@ class Scene:
     def owner(self) -> Owner:
         """The ModelDeployment as owner of its children."""
         meta = self.seen.model["metadata"]
-        return Owner(API_VERSION, "ModelDeployment", meta["name"], meta["uid"], meta["namespace"])
+        named = (API_VERSION, "ModelDeployment", meta["name"], meta["uid"], meta["namespace"])
+        return Owner(*named, _pool_labels(meta))
 
     def workload(self, kind: str) -> Raw | None:
         """The observed Deployment or LeaderWorkerSet that keeps the engine's pods."""
         found = workloads(self.seen.children, self.owner.name)
         return next((raw for raw in found if raw["kind"] == kind), None)
+
+
+def _pool_labels(meta: Raw) -> tuple[tuple[str, str], ...]:
+    """Labels for the engine's pods of a pool; the label alone makes no pool, its controller does."""
+    labels = meta.get("labels") or {}
+    owners = (one for one in meta.get("ownerReferences") or () if one.get("controller"))
+    if any(one["kind"] == "ModelDeployment" and one["name"] == labels.get(POOL_OF) for one in owners):
+        return tuple((key, labels[key]) for key in (POOL, POOL_OF) if key in labels)
+    return ()
 
 
 @dataclass(frozen=True)

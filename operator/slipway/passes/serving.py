@@ -96,21 +96,24 @@ def hand_over_replicas(scene: Scene, wished: Raw, draft: Draft) -> None:
 
 def report_replicas(seen: ModelObserved, draft: Draft) -> None:
     """Replica counts, as the scale subresource shows them."""
-    status = (seen.workload or {}).get("status") or {}
-    draft.fields["replicas"] = int(status.get("replicas", 0))
-    draft.fields["readyReplicas"] = int(status.get("readyReplicas", 0))
+    parts = seen.pools or ((seen.workload,) if seen.workload else ())
+    for field in ("replicas", "readyReplicas"):
+        draft.fields[field] = sum(int((one.get("status") or {}).get(field, 0)) for one in parts)
 
 
 def report_available(seen: ModelObserved, draft: Draft) -> None:
     """Available, from whatever workload there is."""
     workload = seen.workload
+    if ready := sum(int((one.get("status") or {}).get("readyReplicas", 0)) for one in seen.pools):
+        draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(ready))
+        return
     if workload is None:
         if any(one["type"] == reasons.AVAILABLE and one["status"] == "True" for one in draft.old_conditions):
             draft.fails(reasons.AVAILABLE, reasons.WAITING, "the Deployment is gone: nothing answers")
         return
     answering = counts(workload).available
     if answering:
-        draft.holds(reasons.AVAILABLE, reasons.SERVING, _answers(answering))
+        draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(answering))
     elif workload["spec"].get("replicas") == 0:
         draft.fails(reasons.AVAILABLE, reasons.SCALED_TO_ZERO, NOTHING_WISHED)
     else:
@@ -132,7 +135,7 @@ def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft, *, 
     trouble = _trouble(scene.seen, draft)
     if answering:
         trouble = None if room and trouble and trouble.reason in ROOM else trouble
-        draft.holds(reasons.AVAILABLE, reasons.SERVING, _answers(answering))
+        draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(answering))
     else:
         reason = trouble.reason if trouble else reasons.STARTING
         text = trouble.message if trouble else "the engine starts and loads the model"
@@ -171,7 +174,8 @@ def _only_scales(wished: Raw, observed: Raw | None, needed: int, draft: Draft) -
     return (seen.updated == seen.existing or not seen.heard) and seen.available >= max(1, needed)
 
 
-def _answers(count: int) -> str:
+def answers(count: int) -> str:
+    """How many engine pods answer, in words."""
     return "1 engine pod answers" if count == 1 else f"{count} engine pods answer"
 
 

@@ -15,6 +15,8 @@ NODE, MOSTLY, NODES, PARTLY, HOST = range(5)
 """Where the weights lie, best first: devices of one node; three quarters and more of them there, the rest in
 the node's memory; devices of several nodes; a quarter and more on devices; all in node memory."""
 
+NO_NODE: Final = "no usable node"
+"""Reason of an option that there was no node to try on."""
 GGUF_LOSS: Final[Mapping[str, float]] = {
     "F16": 0.0, "BF16": 0.0, "Q8_0": 1.0, "Q6_K": 1.5, "Q5_K_M": 2.5, "Q5_K_S": 2.7, "Q5_1": 2.8, "Q5_0": 2.9,
     "Q4_K_M": 4.0, "Q4_K_S": 5.0, "IQ4_XS": 5.0, "IQ4_NL": 5.0, "Q4_1": 5.5, "Q4_0": 6.0, "Q3_K_L": 6.0,

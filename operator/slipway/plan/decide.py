@@ -189,6 +189,7 @@ def _plan(
         parallel=chosen.parallel,
         gpu_layers=chosen.gpu_layers,
         embeds=facts.modality == "embedding",
+        price=chosen.price,
     )
 
 

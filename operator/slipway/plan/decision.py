@@ -120,6 +120,7 @@ class Plan:
         dtype: in which the engine computes, ``float16``; empty leaves it to the engine.
         accelerator: None for CPU.
         embeds: the model turns text into vectors.
+        price: currency for a million tokens at full load; None without prices. No part of what is made.
         gpu_layers: layers on the device, for an engine that can leave some to the CPU; None: all.
     """
 
@@ -144,11 +145,12 @@ class Plan:
     parallel: Parallel = ONE_DEVICE
     gpu_layers: int | None = None
     embeds: bool = False
+    price: float | None = None
 
     @property
     def effect(self) -> Plan:
         """The plan without what only people read: two of one effect make the same pods and artifacts."""
-        return replace(self, reason="", rejected=())
+        return replace(self, reason="", rejected=(), price=None)
 
     def surges(self, replicas: int) -> bool:
         """Whether a rollout may start one more replica before it stops one; else it would wait for ever."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from slipway.api import reasons
-from slipway.plan.candidate import HOST, NODES, Candidate, Miss, Request, how_text
+from slipway.plan.candidate import HOST, NO_NODE, NODES, Candidate, Miss, Request, how_text
 from slipway.plan.capacity import largest
 from slipway.plan.decision import Rejected
 from slipway.plan.facts import NodeFacts
@@ -89,11 +89,21 @@ def rejected(seen: Seen, chosen: Candidate, others: Sequence[Candidate]) -> tupl
     later = [Rejected(one.what, _later(seen, chosen, one)) for one in others if one.what != chosen.what]
     return (
         *later,
-        *(Rejected(one.option, one.reason) for one in seen.misses),
+        *_misses(seen.misses),
         *_lower_levels(seen, chosen),
         *seen.lacking,
         *refused_nodes(seen.refusals),
     )
+
+
+def _misses(misses: Sequence[Miss]) -> Iterator[Rejected]:
+    """What did not fit; levels that no node was there to be tried on are one line."""
+    unused = [one for one in misses if one.reason == NO_NODE]
+    if len(unused) > 1:
+        yield Rejected("CPU", NO_NODE)
+    for one in misses:
+        if one.reason != NO_NODE or len(unused) == 1:
+            yield Rejected(one.option, one.reason)
 
 
 def _later(seen: Seen, chosen: Candidate, one: Candidate) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from slipway.plan.candidate import HOST, Candidate, Miss, Request, loss_of, requests_text
+from slipway.plan.candidate import HOST, NO_NODE, Candidate, Miss, Request, loss_of, requests_text
 from slipway.plan.capacity import largest
 from slipway.plan.decision import Memory
 from slipway.plan.device_memory import kv_bytes
@@ -178,7 +178,7 @@ def _price(nodes: Sequence[NodeFacts], container: int, memory: Memory, concurren
 
 def _miss(text: str, container: int, request: Request, usable: Sequence[NodeFacts]) -> Miss:
     if not usable:
-        return Miss(text, "no usable node", container)
+        return Miss(text, NO_NODE, container)
     nearest = largest(usable)
     lacks = shortage(container, request.wishes.cpu_millis, request.facts, nearest)
     lacks = lacks or f"no image for {nearest.architecture}"

@@ -47,6 +47,7 @@ def plan_status(plan: Plan) -> PlanStatus:
             "memory": bytes_text(plan.resources.memory),
             "sharedMemory": bytes_text(plan.resources.shared_memory),
         },
+        token_price=None if plan.price is None else f"{plan.price:.4g}",
         reason=plan.reason[:TEXT_LIMIT],
         rejected=[
             RejectedOption(option=one.option[:OPTION_LIMIT], reason=one.reason[:TEXT_LIMIT])

@@ -1,0 +1,95 @@
+"""What a model with pools is made of: a ModelDeployment for each, and the Service of all. For the pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway.api import API_VERSION
+from slipway.api.modeldeployment import ModelDeploymentSpec, Pool
+from slipway.manifests import names
+from slipway.manifests.autoscaler import build_autoscaler
+from slipway.manifests.owner import Owner, child
+from slipway.manifests.service import build_service
+from slipway.resources import MODEL
+
+POOL_COMPONENT = "pool"
+
+
+def pool_model(name: str, pool: str) -> str:
+    """Name of the ModelDeployment of one pool."""
+    return f"{name}-{pool}"
+
+
+def pool_spec(spec: ModelDeploymentSpec, name: str, pool: Pool, replicas: int) -> ModelDeploymentSpec:
+    """The spec of one pool: that of all, with what the pool says otherwise, field by field.
+
+    Args:
+        spec: of the ModelDeployment with pools.
+        name: its name, by which clients ask for the model at any pool.
+        pool: one of them.
+        replicas: dealt to it.
+    """
+    whole = _wire(spec)
+    own = _wire(pool)
+    engine = _over(whole.get("engine"), own.get("engine"))
+    engine.setdefault("servedModelName", name)
+    pod = engine.setdefault("podOverrides", {})
+    if selector := {**pod.get("nodeSelector", {}), **own.get("nodeSelector", {})}:
+        pod["nodeSelector"] = selector
+    if tolerations := [*pod.get("tolerations", ()), *own.get("tolerations", ())]:
+        pod["tolerations"] = tolerations
+    if not pod:
+        del engine["podOverrides"]
+    made = {key: value for key, value in whole.items() if key not in ("pools", "autoscaling", "suspend")}
+    made |= {"engine": engine, "replicas": replicas}
+    if optimize := _over(whole.get("optimize"), own.get("optimize")):
+        made["optimize"] = optimize
+    return ModelDeploymentSpec.model_validate(made)
+
+
+def build_pool(
+    owner: Owner, spec: ModelDeploymentSpec, pool: Pool, replicas: int, annotations: dict[str, str]
+) -> dict[str, Any]:
+    """The ModelDeployment of one pool, ``NAME-POOL``.
+
+    Args:
+        owner: the ModelDeployment with pools.
+        spec: its spec.
+        pool: one of them.
+        replicas: dealt to it.
+        annotations: more of them.
+    """
+    own = names.labels(POOL_COMPONENT, POOL_COMPONENT)
+    own |= {names.POOL_OF: owner.name, names.POOL: pool.name}
+    return {
+        **child(owner, MODEL, own, name=pool_model(owner.name, pool.name), annotations=annotations),
+        "spec": _wire(pool_spec(spec, owner.name, pool, replicas)),
+    }
+
+
+def group_selector(name: str) -> dict[str, str]:
+    """Labels of the pods of all pools that answer."""
+    return {names.POOL_OF: name, names.COMPONENT: names.ENGINE_COMPONENT}
+
+
+def build_group(owner: Owner, spec: ModelDeploymentSpec) -> list[dict[str, Any]]:
+    """What is before all pools: the one Service, named as the owner, and the autoscaler of the sum."""
+    service = build_service(owner, POOL_COMPONENT)
+    built = [{**service, "spec": {**service["spec"], "selector": group_selector(owner.name)}}]
+    if spec.autoscaling is not None:
+        whole = {"apiVersion": API_VERSION, "kind": "ModelDeployment", "metadata": {"name": owner.name}}
+        built.append(build_autoscaler(owner, spec.autoscaling, POOL_COMPONENT, whole))
+    return built
+
+
+def _wire(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return found
+
+
+def _over(below: Any, above: Any) -> dict[str, Any]:
+    """Two maps, the second over the first, maps inside them likewise; lists are taken whole."""
+    merged = dict(below or {})
+    for key, value in (above or {}).items():
+        merged[key] = _over(merged.get(key), value) if isinstance(value, dict) else value
+    return merged

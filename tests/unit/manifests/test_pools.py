@@ -1,0 +1,99 @@
+"""What a pool's ModelDeployment says, and what stands before all pools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.api.validate import problems
+from slipway.manifests.owner import Owner
+from slipway.manifests.pools import build_group, build_pool, pool_spec
+from tests.support.planning import spec
+
+WHOLE = {
+    "engine": {
+        "contextLength": 2048,
+        "args": {"max-log-len": "10", "seed": "1"},
+        "podOverrides": {"nodeSelector": {"zone": "a"}, "tolerations": [{"key": "x", "operator": "Exists"}]},
+    },
+    "optimize": {"goal": "cost"},
+    "autoscaling": {"maxReplicas": 9},
+    "store": {"accessMode": "ReadWriteMany"},
+    "suspend": True,
+}
+
+
+def made(whole: dict[str, Any] | None = None, **pool: Any) -> ModelDeploymentSpec:
+    given = spec(**(WHOLE if whole is None else whole), pools=[{"name": "a", **pool}])
+    assert given.pools
+    return pool_spec(given, "chat", given.pools[0], 3)
+
+
+def test_a_pool_says_what_is_different_field_by_field() -> None:
+    found = made(
+        nodeSelector={"disk": "ssd", "zone": "b"},
+        tolerations=[{"key": "y", "operator": "Exists"}],
+        engine={"contextLength": 512, "args": {"seed": "2"}},
+        optimize={"level": "Q4_K_M"},
+    )
+    assert found.engine
+    assert found.engine.context_length == 512
+    assert found.engine.args == {"max-log-len": "10", "seed": "2"}
+    assert found.engine.served_model_name == "chat"
+    pod = found.engine.pod_overrides
+    assert pod
+    assert pod.node_selector == {"zone": "b", "disk": "ssd"}
+    assert [one.key for one in pod.tolerations or ()] == ["x", "y"]
+    assert found.optimize
+    assert (found.optimize.goal, found.optimize.level) == ("cost", "Q4_K_M")
+    assert found.replicas == 3
+    assert (found.pools, found.autoscaling, found.suspend) == (None, None, None)
+    assert found.store == spec(**WHOLE).store
+
+
+def test_a_pool_of_a_bare_model_says_little() -> None:
+    found = made({}).model_dump(by_alias=True, exclude_none=True)
+    assert found == {
+        "model": {"source": "hf://acme/model"}, "engine": {"servedModelName": "chat"}, "replicas": 3,
+    }  # fmt: skip
+
+
+def test_the_object_is_owned_and_labelled(owner: Owner) -> None:
+    whole = spec(pools=[{"name": "l4"}])
+    assert whole.pools
+    found = build_pool(owner, whole, whole.pools[0], 1, {"slipway.dev/retry": "1"})
+    meta = found["metadata"]
+    assert (found["kind"], meta["name"], meta["annotations"]) == (
+        "ModelDeployment", "chat-l4", {"slipway.dev/retry": "1"},
+    )  # fmt: skip
+    assert meta["labels"]["slipway.dev/pool-of"] == "chat"
+    assert "slipway.dev/model" not in meta["labels"]
+    assert meta["ownerReferences"][0]["controller"] is True
+
+
+def test_the_autoscaler_counts_the_sum(owner: Owner) -> None:
+    service, scaler = build_group(owner, spec(autoscaling={"maxReplicas": 3}, pools=[{"name": "a"}]))
+    assert service["spec"]["selector"]["slipway.dev/pool-of"] == "chat"
+    assert scaler["spec"]["scaleTargetRef"] == {
+        "apiVersion": "slipway.dev/v1alpha1", "kind": "ModelDeployment", "name": "chat",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pools", "expected"),
+    [
+        ([], "spec.pools"),
+        ([{"name": "a"}, {"name": "a"}], "two pools have the same name"),
+        ([{"name": "a", "minReplicas": 2, "maxReplicas": 1}], "minReplicas must not be greater"),
+        ([{"name": "thirteen-long"}], "spec.pools[0].name"),
+        ([{"name": "A"}], "spec.pools[0].name"),
+        ([{"name": "twelve-chars"}], "has more than 40 characters"),
+        ([{"name": "a", "engine": {"tensorParallel": 0}}], "spec.pools[0].engine.tensorParallel"),
+    ],
+)
+def test_wrong_pools_are_named(pools: list[dict[str, Any]], expected: str) -> None:
+    name = "a-name-that-is-quite-long-1234"
+    obj = {"metadata": {"name": name}, "spec": {"model": {"source": "hf://acme/model"}, "pools": pools}}
+    assert expected in "; ".join(one.message for one in problems(obj))
