@@ -64,6 +64,7 @@ class ModelObserved:
         jobs: inspect and benchmark Jobs.
         children: Deployment, Service and so on with our owner reference.
         engine_pods: pods of the engine.
+        crash_logs: pod uid to the log of its engine's last crash, where the last words say too little.
         engines: ServingEngines of the cluster, by name.
         namespace_labels: None when the Namespace could not be read.
         credential: None when the spec names none or nothing needs it now.
@@ -77,6 +78,7 @@ class ModelObserved:
     jobs: tuple[JobObserved, ...] = ()
     children: tuple[Raw, ...] = ()
     engine_pods: tuple[Raw, ...] = ()
+    crash_logs: Mapping[str, str] = field(default_factory=dict)
     nodes: tuple[NodeObserved, ...] = ()
     engines: tuple[Raw, ...] = ()
     namespace_labels: Mapping[str, str] | None = None
