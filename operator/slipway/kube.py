@@ -167,6 +167,14 @@ class Kube:
         data = await self._bytes("GET", path, params, None, {}, self._seconds)
         return data.decode("utf-8", "replace")
 
+    async def log_before(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
+        """The last lines of the log of a container's run before this one; what is no UTF-8 is replaced."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        params = {"container": container, "previous": "true"}
+        params |= {"tailLines": str(lines), "limitBytes": str(limit_bytes)}
+        data = await self._bytes("GET", path, params, None, {}, self._seconds)
+        return data.decode("utf-8", "replace")
+
     async def request(
         self,
         method: str,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from slipway_runtime import __version__
-from slipway_runtime.contract import STAGES, Exit
+from slipway_runtime.contract import EMBEDDINGS, STAGES, Exit
 
 if TYPE_CHECKING:
     import argparse
@@ -35,6 +35,7 @@ Everything else comes by environment:
   SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure
   SLIPWAY_ENDPOINT, SLIPWAY_MODEL_NAME, SLIPWAY_CONCURRENCIES=1,4, SLIPWAY_PROMPT_TOKENS=128,
   SLIPWAY_OUTPUT_TOKENS=32, SLIPWAY_BENCHMARK_SECONDS=20      (benchmark)
+  SLIPWAY_BENCHMARK_ROUTE   {EMBEDDINGS} for a model that makes vectors   (benchmark)
   SLIPWAY_STORE=/store, SLIPWAY_PARENT=/parent, SLIPWAY_TOKEN_FILE=/credentials/token,
   SLIPWAY_TERMINATION_LOG=/dev/termination-log                (to run a stage by hand)
 

@@ -34,6 +34,9 @@ artifact's digest."""
 PROGRESS_PREFIX = "SLIPWAY-PROGRESS "
 """A log line of progress is this and a JSON object ``{"stage", "percent", "bytesDone"?, "bytesTotal"?}``."""
 
+EMBEDDINGS = "/v1/embeddings"
+"""Value of SLIPWAY_BENCHMARK_ROUTE for a model that makes vectors; without one text is asked for."""
+
 
 class Exit(IntEnum):
     """Exit codes after sysexits(3). All but the last two are permanent."""

@@ -184,6 +184,26 @@ async def test_an_engine_that_does_not_start_is_said_while_the_old_one_serves(
         assert (await cluster.condition("qwen", "Available"))["status"] == "True"
 
 
+async def test_a_crash_whose_log_cannot_be_read_is_said_in_its_last_words(
+    control_plane: ControlPlane, cluster: Cluster
+) -> None:
+    words = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
+    async with operating(control_plane.kubeconfig, cluster.namespace) as operator:
+        await cluster.model("qwen")
+        await cluster.build()
+
+        async def engine() -> dict[str, object] | None:
+            return next(iter(await cluster.engine_pods("qwen")), None)
+
+        await cluster.crash(await cluster.until("the engine's pod", engine), words)
+        ready = await cluster.until_reason("qwen", "Ready", "CrashLoop")
+        assert words in ready["message"]
+        await looked_again(operator)
+        # Started again it serves: the log that nobody could read was no trouble.
+        await cluster.serve("qwen")
+        await cluster.until_reason("qwen", "Available", "Serving")
+
+
 async def test_nothing_fits_until_a_node_comes(control_plane: ControlPlane, cluster: Cluster) -> None:
     async with operating(control_plane.kubeconfig, cluster.namespace):
         await cluster.model("qwen", engine={"resources": {"memory": "900Gi"}})

@@ -163,6 +163,21 @@ class Cluster:
             pod, {"phase": phase, "containerStatuses": [status], "conditions": conditions}
         )
 
+    async def crash(self, pod: Raw, message: str) -> None:
+        """Play the kubelet: this pod's engine ended with these last words and waits to be started again."""
+        container = pod["spec"]["containers"][0]
+        dead = {"exitCode": 1, "reason": "Error", "message": message, "containerID": "containerd://1"}
+        status = {
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": "",
+            "ready": False,
+            "restartCount": 1,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+            "lastState": {"terminated": dead},
+        }
+        await self._write_pod_status(pod, {"phase": "Running", "containerStatuses": [status]})
+
     async def _write_pod_status(self, pod: Raw, status: Raw) -> None:
         meta = pod["metadata"]
         path = resources.POD.path(meta["namespace"], meta["name"], "status")

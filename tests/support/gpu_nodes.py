@@ -271,6 +271,9 @@ KINDS: Mapping[str, Builder] = {
     "arc-a770": lambda name, count: _intel(
         name, Machine("k3s", 16, 64, 1000), count or 1, "56a0", "A_Series"
     ),
+    "arc-a770-arm64": lambda name, count: _intel(
+        name, Machine("k3s", 16, 64, 1000, arch="arm64"), count or 1, "56a0", "A_Series"
+    ),
     "arc-b580": lambda name, count: _intel(name, Machine("k3s", 16, 64, 1000), count or 1, "e20b", ""),
     "flex-170": lambda name, count: _intel(name, SERVER, count or 2, "56c0", "Flex_Series/Flex_170"),
     "max-1550": lambda name, count: _intel(name, SERVER, count or 4, "0bd5", "Max_Series/Max_1550"),

@@ -155,11 +155,18 @@ class LoadLevel(Model):
     requests_per_second: Figure
     """Answered requests a second."""
     tokens_per_second: Figure
-    """Output tokens a second, all requests together."""
+    """Output tokens a second, all requests together; 0 of an embedding model."""
     ttft_p50_ms: Figure
-    """Median time to the first token, milliseconds."""
+    """Median time to the first token, milliseconds; of an embedding model the latency, as a vector comes
+    whole."""
     ttft_p95_ms: Figure
-    """95th percentile of the time to the first token, milliseconds."""
+    """95th percentile of the time to the first token, milliseconds; of an embedding model the latency."""
+    input_tokens_per_second: Figure | None = None
+    """Tokens of the texts a second, all requests together; of embedding models whose server counts them."""
+    latency_p50_ms: Figure | None = None
+    """Median time to the whole answer, milliseconds; of embedding models."""
+    latency_p95_ms: Figure | None = None
+    """95th percentile of the time to the whole answer, milliseconds; of embedding models."""
 
 
 class BenchmarkStatus(Model):

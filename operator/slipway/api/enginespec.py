@@ -196,9 +196,9 @@ class Engine(Model):
     """Copies of the model inside one replica that share its queue; default 1."""
     gpu_memory_share: Percent | None = None
     """Share of a device's memory that the engine may take for weights and KV cache; default 90%."""
-    kv_cache_dtype: Literal["auto", "fp8", "q8_0", "q4_0"] | None = None
+    kv_cache_dtype: Literal["auto", "fp8", "q8_0", "q4_0", "int8", "int4"] | None = None
     """Type of the KV cache: auto (the default) is 16 bits. fp8 for vllm; q8_0 and q4_0 for llamacpp,
-    llama-cpp-python and ollama."""
+    llama-cpp-python and ollama; int8 and int4 for lmdeploy (its ``--quant-policy`` 8 and 4)."""
     prefix_caching: bool | None = None
     """Whether the KV cache of a prompt's beginning is kept for the next request that begins so; default: the
     engine's own, which is yes in all that have it."""

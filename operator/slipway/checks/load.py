@@ -61,6 +61,28 @@ def levels(given: Input) -> Sequence[Level]:
     return sorted(found, key=lambda level: level.concurrency)
 
 
+def whole_answers(given: Input, missing: str) -> Finding | None:
+    """Answer of a rule about text for a model that makes vectors, None for any other: SKIP and why.
+
+    Args:
+        given: the checklist's input.
+        missing: what such a model has not, which the rule judges.
+    """
+    if not given.plan.embeds:
+        return None
+    found = levels(given)
+    words = [
+        f"{one.requests_per_second:.3g}/s, P50 {one.ttft_p50_ms:.0f} ms and P95 {one.ttft_p95_ms:.0f} ms at "
+        f"{one.concurrency}"
+        for one in found
+    ]
+    evidence = f"plan.embeds: a vector comes whole, so there is no {missing}"
+    if found:
+        evidence += f"; {measured_by(given, 'latencyP50Ms and latencyP95Ms')}"
+    value = f"whole answers: {', '.join(words)}" if words else "not measured yet"
+    return Finding("SKIP", value, "none for an embedding model", evidence)
+
+
 def unmeasured(given: Input, threshold: str) -> Finding:
     """Answer without figures: SKIP while they may still come or could not be taken, WARN once it failed."""
     if given.benchmark_failure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slipway.checks.base import Check, Finding, Input
-from slipway.checks.load import levels, measured_by, unmeasured
+from slipway.checks.load import levels, measured_by, unmeasured, whole_answers
 from slipway.checks.profiles import Profile
 
 
@@ -17,6 +17,8 @@ def needed(profile: Profile, concurrency: int) -> float:
 
 
 def _run(given: Input, profile: Profile) -> Finding:
+    if vectors := whole_answers(given, "TTFT and no rate of tokens that a limit could follow from"):
+        return vectors
     found = levels(given)
     if not found:
         return unmeasured(given, f"at least {needed(profile, 1):.2f}/s for each request in flight")
@@ -39,7 +41,8 @@ CHECK = Check(
     why="It is what capacity is counted in: how many users one replica carries.",
     passes="PASS: every concurrency reaches the rate that follows from the profile's TTFT and "
     "tokens/s by Little's "
-    "law. WARN: only the lowest concurrency does. FAIL: not even that.",
+    "law. WARN: only the lowest concurrency does. FAIL: not even that. "
+    "SKIP: an embedding model, which has neither.",
     fix="add replicas or autoscaling, or give the engine more CPU (engine.resources.cpu)",
     run=_run,
 )

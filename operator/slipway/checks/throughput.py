@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from slipway.checks.base import Check, Finding, Input
-from slipway.checks.load import levels, measured_by, unmeasured
+from slipway.checks.load import levels, measured_by, unmeasured, whole_answers
 from slipway.checks.profiles import Profile
 
 
 def _run(given: Input, profile: Profile) -> Finding:
     limit = profile.tokens_per_second.limit
     threshold = f"at least {limit:g} tokens/s for each running request, at every concurrency"
+    if vectors := whole_answers(given, "text that is read while it is written"):
+        return vectors
     found = levels(given)
     if not found:
         return unmeasured(given, threshold)
@@ -32,7 +34,8 @@ CHECK = Check(
     kind="measured",
     why="Below reading speed every user waits at every word.",
     passes="PASS: tokens/s divided by concurrency reach the limit at every concurrency. "
-    "WARN: only the lowest concurrency does. FAIL: not even that.",
+    "WARN: only the lowest concurrency does. FAIL: not even that. "
+    "SKIP: an embedding model, which writes no text.",
     fix="choose a smaller optimize.level, give the engine more CPU (engine.resources.cpu), or add replicas",
     run=_run,
 )

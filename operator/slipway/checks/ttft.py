@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from slipway.checks.base import Check, Finding, Input
-from slipway.checks.load import levels, measured_by, unmeasured
+from slipway.checks.load import levels, measured_by, unmeasured, whole_answers
 from slipway.checks.profiles import Profile
 
 
 def _run(given: Input, profile: Profile) -> Finding:
     p50, p95 = profile.ttft_p50, profile.ttft_p95
     threshold = f"P50 at most {p50}, P95 at most {p95}, at every concurrency"
+    if vectors := whole_answers(given, "first token"):
+        return vectors
     found = levels(given)
     if not found:
         return unmeasured(given, threshold)
@@ -40,7 +42,8 @@ CHECK = Check(
     kind="measured",
     why="People judge a chat by the wait before anything appears.",
     passes="PASS: P50 and P95 are within the limits at every measured concurrency. "
-    "WARN: P50 is above its limit, or too few requests. FAIL: P95 is above its limit.",
+    "WARN: P50 is above its limit, or too few requests. FAIL: P95 is above its limit. "
+    "SKIP: an embedding model, whose answer comes whole.",
     fix="give the engine more CPU (engine.resources.cpu), lower engine.concurrency, or add replicas",
     run=_run,
 )

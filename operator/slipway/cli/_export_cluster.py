@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import aiohttp
 
 from slipway.api.validate import suggest
+from slipway.cli._cluster import UnreadableError, cause_of, namespace_of, read_endpoint, unreadable
 from slipway.cli._export_copy import ExportError, read_small
 from slipway.cli._export_exec import SILENCE_SECONDS, Container, CutError, run_in
-from slipway.cli.checklist import IN_A_POD, UnreadableError, _cause, _namespace, _read_endpoint
 from slipway.errors import ApiError, NotFoundError
 from slipway.kube import Kube, Raw
 from slipway.manifests import names
@@ -97,7 +96,7 @@ class Pods:
         try:
             found = await read_pods(self.kube, self.origin.namespace, self.origin.name)
         except ApiError as error:
-            raise CutError(f"no answer from {self.kube.endpoint.server}: {_cause(error)}") from error
+            raise CutError(f"no answer from {self.kube.endpoint.server}: {cause_of(error)}") from error
         ready = [pod for pod in found if is_ready(pod) and digest_of(pod) == self.origin.digest]
         if not ready:
             raise CutError(f"no engine pod of {self.origin.name} that serves this artifact is ready")
@@ -110,18 +109,7 @@ async def connect(args: argparse.Namespace) -> Kube:
     Raises:
         UnreadableError: there is none.
     """
-    _need_kubeconfig(args)
-    return Kube(await _read_endpoint(args))
-
-
-def _need_kubeconfig(args: argparse.Namespace) -> None:
-    """Refuse before the client does: it says not which file is absent."""
-    named = str(args.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
-    found = any(Path(one).expanduser().is_file() for one in named.split(os.pathsep))
-    if not found and (args.kubeconfig or not os.environ.get(IN_A_POD)):
-        raise UnreadableError(
-            f"no Kubernetes API to talk to: there is no file {named}; name one by --kubeconfig"
-        )
+    return Kube(await read_endpoint(args))
 
 
 async def find(kube: Kube, args: argparse.Namespace) -> Origin:
@@ -130,16 +118,13 @@ async def find(kube: Kube, args: argparse.Namespace) -> Origin:
     Raises:
         UnreadableError: no such model, no pod that serves it, or another level than the wished one.
     """
-    namespace = args.namespace or _namespace(args)
+    namespace = args.namespace or namespace_of(args)
     try:
         model = await _read_model(kube, namespace, args.name)
         artifacts = await _read_artifacts(kube, model)
         pods = await read_pods(kube, namespace, args.name)
     except ApiError as error:
-        if error.status:
-            raise UnreadableError(f"{args.name}: {error.message} ({error.status} {error.reason})") from error
-        hint = "is the cluster running, and is this the right --context?"
-        raise UnreadableError(f"no answer from {kube.endpoint.server}: {_cause(error)}; {hint}") from error
+        raise unreadable(error, kube.endpoint.server, args.name) from error
     return choose(model, artifacts, pods, args.level)
 
 

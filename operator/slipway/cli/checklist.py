@@ -5,23 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from slipway.cli import complain, epilog, terminal_width, wrap
+from slipway.cli._cluster import UnreadableError, namespace_of, read_endpoint, unreadable
 from slipway.errors import ApiError, SlipwayError
 
 if TYPE_CHECKING:
     from slipway.api.modeldeployment import ChecklistStatus, CheckResult
-    from slipway.endpoint import Endpoint
 
 PASSED, FAILED, UNREADABLE = 0, 1, 2
 """Exit codes: no rule is FAIL; at least one is; there is no checklist to print."""
-IN_A_POD = "KUBERNETES_SERVICE_HOST"
-"""Set in every pod, where the service account stands in for a kubeconfig."""
 NAME_WIDTH = 20
 RESULT_WIDTH = 6
 LABEL_WIDTH = 7
@@ -33,10 +27,6 @@ EXIT_CODES = """\
   1  at least one rule is FAIL
   2  the command line is wrong, or there is no checklist: no such model, no
      cluster, or none yet"""
-
-
-class UnreadableError(SlipwayError):
-    """There is no checklist to print; the message says why and what to do."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -161,66 +151,11 @@ async def _read_cluster(args: argparse.Namespace) -> dict[str, Any]:
     from slipway.kube import Kube
     from slipway.resources import MODEL
 
-    endpoint = await _read_endpoint(args)
+    endpoint = await read_endpoint(args, "name a kubeconfig by --kubeconfig, or read a saved object by -f")
     kube = Kube(endpoint)
     try:
-        return await kube.get(MODEL, args.namespace or _namespace(args), args.name)
+        return await kube.get(MODEL, args.namespace or namespace_of(args), args.name)
     except ApiError as error:
-        if error.status:
-            raise UnreadableError(f"{args.name}: {error.message} ({error.status} {error.reason})") from error
-        hint = "is the cluster running, and is this the right --context?"
-        raise UnreadableError(f"no answer from {endpoint.server}: {_cause(error)}; {hint}") from error
+        raise unreadable(error, endpoint.server, args.name) from error
     finally:
         await kube.close()
-
-
-async def _read_endpoint(args: argparse.Namespace) -> Endpoint:
-    """The cluster of the kubeconfig, or of the pod that this runs in.
-
-    Raises:
-        UnreadableError: there is no kubeconfig, or it can't be read.
-    """
-    from slipway.endpoint import read_endpoint
-
-    named = _kubeconfig(args)
-    try:
-        return await read_endpoint(args.kubeconfig, args.context)
-    except ApiError as error:
-        raise UnreadableError(error.message) from error
-    except yaml.YAMLError as error:
-        raise UnreadableError(f"{named} is no YAML: {' '.join(str(error).split())}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UnreadableError(f"{named} is no kubeconfig: it lacks clusters, contexts or users") from error
-
-
-def _kubeconfig(args: argparse.Namespace) -> str:
-    """The kubeconfig's file, or several as $KUBECONFIG names them; the client says not which is absent."""
-    named = str(args.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
-    found = any(Path(one).expanduser().is_file() for one in named.split(os.pathsep))
-    if not found and (args.kubeconfig or not os.environ.get(IN_A_POD)):
-        hint = "name a kubeconfig by --kubeconfig, or read a saved object by -f"
-        raise UnreadableError(f"no Kubernetes API to talk to: there is no file {named}; {hint}")
-    return named
-
-
-def _cause(error: ApiError) -> str:
-    """Why there is no answer, in the system's own words: the client's hold its objects."""
-    cause: Any = error.__cause__
-    inner = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
-    number = getattr(inner, "errno", None)
-    if isinstance(inner, ConnectionError) and number:
-        return os.strerror(number).lower()
-    return getattr(inner, "strerror", None) or str(inner or "") or error.message
-
-
-def _namespace(args: argparse.Namespace) -> str:
-    """Namespace of the chosen context, as kubectl takes it; ``default`` when none is set."""
-    from kubernetes.aio import config
-
-    untyped: Any = config
-    try:
-        contexts, active = untyped.list_kube_config_contexts(args.kubeconfig)
-    except config.ConfigException:
-        return "default"
-    chosen = next((one for one in contexts if one["name"] == args.context), active)
-    return str(chosen["context"].get("namespace") or "default")

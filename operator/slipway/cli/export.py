@@ -81,9 +81,9 @@ def _tool(word: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Copy, write, and say what to type next; returns one of the exit codes above."""
+    from slipway.cli._cluster import UnreadableError
     from slipway.cli._export_copy import ExportError
     from slipway.cli._export_exec import CommandError, CutError
-    from slipway.cli.checklist import UnreadableError
 
     try:
         done = asyncio.run(_export(args))
@@ -130,8 +130,8 @@ async def _package(tool: str, pods: Pods, manifest: bytes, entries: list[FileEnt
     from pydantic import ValidationError
 
     from slipway.api.modeldeployment import ModelDeploymentSpec
+    from slipway.cli._cluster import UnreadableError
     from slipway.cli._export_cluster import read_text
-    from slipway.cli.checklist import UnreadableError
     from slipway.local.package import build_package
     from slipway.local.served import CHAT_TEMPLATE, Served
 
@@ -168,7 +168,7 @@ async def _copy(pods: Pods, steps: list[Step]) -> None:
 
 
 def _refuse_format(tool: str, origin: Origin) -> None:
-    from slipway.cli.checklist import UnreadableError
+    from slipway.cli._cluster import UnreadableError
 
     if tool != FILES and not origin.is_gguf:
         raise UnreadableError(

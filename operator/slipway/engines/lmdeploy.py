@@ -1,6 +1,7 @@
 """LMDeploy 0.17, arguments as of 0.18: its TurboMind engine on NVIDIA's GPUs. By name only.
 
-Types of the KV cache of 4 and 8 bits are its own (``--quant-policy``); the API names none of them yet.
+Types of the KV cache of 4 and 8 bits are its own (``--quant-policy``). They are known to work on NVIDIA's
+GPUs from compute capability 7.0; without a word the cache keeps 16 bits, as everywhere.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from slipway.plan.quantities import GIB
 PORT: Final = 8000
 FORMATS: Final = frozenset({"awq", "gptq", "compressed-tensors", "fp8", "mxfp4"})
 """Methods that ``--model-format`` names as we do."""
+QUANT_POLICY: Final = {"int8": 8, "int4": 4}
+"""Type of the KV cache to its number, which users know."""
 
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("revision", "download-dir"), "spec.model.source"),
@@ -61,6 +64,7 @@ def args(launch: Launch) -> list[str]:
         "--dtype": plan.dtype or None,
         "--model-format": plan.method if plan.method in FORMATS else None,
         "--tp": plan.parallel.tensor if plan.parallel.tensor > 1 else None,
+        "--quant-policy": QUANT_POLICY.get(engine.kv_cache_dtype or ""),
         "--cache-max-entry-count": share_of_free(plan) if plan.accelerator else None,
         "--tool-call-parser": engine.tool_parser,
         "--reasoning-parser": engine.reasoning_parser,
@@ -95,7 +99,7 @@ ENGINE = EngineDef(
         architectures={"nvidia": frozenset({"amd64"})},
         capabilities=frozenset({
             "sampling-defaults", "tensor-parallel", "memory-share", "prefix-caching", "tool-parser",
-            "reasoning-parser",
+            "reasoning-parser", "kv-cache-int8", "kv-cache-int4",
         }),
         modalities=frozenset({"text", "multimodal"}),
         rank=4,

@@ -181,6 +181,7 @@ def build_benchmark_job(
             "SLIPWAY_METRICS_PATH": metrics.path,
             "SLIPWAY_METRICS_PREFIX": metrics.prefix,
             **BENCHMARK,
+            **({"SLIPWAY_BENCHMARK_ROUTE": contract.EMBEDDINGS} if plan.embeds else {}),
         },
         parent_claim=source_claim,
         placement=placement(spec, plan),

@@ -77,6 +77,7 @@ class ModelObserved:
         children: Deployment or LeaderWorkerSet, Service and so on with our owner reference.
         engine_pods: pods of the engine.
         pools: ModelDeployments of its pools; pool_pods: name of one to its engine's pods.
+        crash_logs: pod uid to the log of its engine's last crash, where the last words say too little.
         engines: ServingEngines of the cluster, by name.
         groups: the cluster knows LeaderWorkerSets.
         namespace_labels: None when the Namespace could not be read.
@@ -93,6 +94,7 @@ class ModelObserved:
     engine_pods: tuple[Raw, ...] = ()
     pools: tuple[Raw, ...] = ()
     pool_pods: Mapping[str, tuple[Raw, ...]] = field(default_factory=dict)
+    crash_logs: Mapping[str, str] = field(default_factory=dict)
     nodes: tuple[NodeObserved, ...] = ()
     engines: tuple[Raw, ...] = ()
     groups: bool = False

@@ -10,6 +10,7 @@ from typing import Any
 from slipway import resources
 from slipway.kube import Kube, Raw
 from slipway.observe import kinds, routes, users
+from slipway.observe.crashes import CrashLogs
 from slipway.observe.devices import DevicePods
 from slipway.observe.observed import (
     ArtifactObserved,
@@ -51,6 +52,7 @@ class Observer:
         self._stores = {watched.resource.kind: Store(watched.index) for watched in kinds.WATCHED}
         self._trims = {watched.resource.kind: watched.trim for watched in kinds.WATCHED}
         self._nodes: dict[str, tuple[Raw, NodeObserved]] = {}
+        self._crashes = CrashLogs(kube)
         self._devices = DevicePods(kube, clock)
         self._reflectors = [
             Reflector(
@@ -112,6 +114,7 @@ class Observer:
         names = {name for raw in revisions for name in kinds.listed_artifacts(raw)}
         namespace = self.store(resources.NAMESPACE).get("", key.namespace)
         pools = self.store(resources.MODEL).find(f"owner:{uid}")
+        pods = self._engine_pods(model)
         return ModelObserved(
             model=model,
             revisions=tuple(revisions),
@@ -122,9 +125,10 @@ class Observer:
             children=tuple(
                 raw for resource in resources.SERVING for raw in self.store(resource).find(f"owner:{uid}")
             ),
-            engine_pods=self._engine_pods(model),
+            engine_pods=pods,
             pools=pools,
             pool_pods={str(one["metadata"]["name"]): self._engine_pods(one) for one in pools},
+            crash_logs=await self._crashes.of(pods),
             nodes=await self._nodes_for(model),
             groups=self._knows(resources.LEADER_WORKER_SET),
             engines=tuple(sorted(self.store(resources.ENGINE), key=lambda raw: str(raw["metadata"]["name"]))),

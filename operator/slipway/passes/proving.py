@@ -187,11 +187,15 @@ def _figures(result: Mapping[str, Any], revision: str, draft: Draft) -> dict[str
     names = (
         "concurrency", "requests", "errors", "requestsPerSecond", "tokensPerSecond", "ttftP50Ms", "ttftP95Ms",
     )  # fmt: skip
+    more = ("inputTokensPerSecond", "latencyP50Ms", "latencyP95Ms")
     found = {
         "tool": str(result.get("tool", "")),
         "revision": revision,
         "finishedAt": timestamp(draft.now),
-        "levels": [{name: level.get(name) for name in names} for level in result.get("levels") or ()],
+        "levels": [
+            {name: level.get(name) for name in names} | {name: level[name] for name in more if name in level}
+            for level in result.get("levels") or ()
+        ],
         "metricsOk": result.get("metricsOk"),
     }
     # A field that this version's CRD does not know would have the whole status refused.

@@ -194,4 +194,4 @@ def _unwell(seen: ModelObserved, draft: Draft) -> Iterator[Symptoms]:
         and pod["status"].get("phase") not in ("Failed", "Succeeded")
     ]
     for pod in sorted(pods, key=lambda raw: str(raw["metadata"].get("creationTimestamp", "")), reverse=True):
-        yield tries.engine_symptoms(pod, draft.now)
+        yield tries.engine_symptoms(pod, draft.now, seen.crash_logs.get(pod["metadata"].get("uid", ""), ""))

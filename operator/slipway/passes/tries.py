@@ -157,9 +157,9 @@ def _newest(pods: tuple[Raw, ...]) -> Raw | None:
     return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), default=None)
 
 
-def engine_symptoms(pod: Raw, now: datetime) -> Symptoms:
-    """Symptoms of an engine pod."""
-    return replace(_symptoms(pod, now, failed=False, ended=False, job_reason=""), engine=True)
+def engine_symptoms(pod: Raw, now: datetime, log: str = "") -> Symptoms:
+    """Symptoms of an engine pod; ``log`` is of its last crash, as far as it was read."""
+    return replace(_symptoms(pod, now, failed=False, ended=False, job_reason=""), engine=True, log=log)
 
 
 def _symptoms(pod: Raw | None, now: datetime, *, failed: bool, ended: bool, job_reason: str) -> Symptoms:

@@ -12,7 +12,7 @@ RETRY: Final = "then change the annotation slipway.dev/retry"
 
 def said(seen: Symptoms) -> str:
     """What the container said last, with its exit code when that says more."""
-    words = (last_error(seen.words) if seen.engine else "") or seen.words
+    words = (last_error(seen.words) or last_error(seen.log) if seen.engine else "") or seen.words
     text = str(seen.result.get("message") or "") or words or "no last words"
     code = "" if seen.result.get("message") or seen.exit_code is None else f" (exit code {seen.exit_code})"
     return f"{text.strip()[-1500:]}{code}"

@@ -20,7 +20,10 @@ TYPICAL_SHARE: Final = 8
 """Without a wish for concurrency a request is taken to use an eighth of its context, and one all of it. The
 engine pages its KV cache: a request that finds none waits, and fails nothing. Judged, not measured."""
 KV_BYTES: Final = {"": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5, "q8_0": 1.0625, "q4_0": 0.5625}
-"""Bytes of an element of the KV cache by its type, scales included."""
+"""Bytes of an element of the KV cache by its type, the scales of blocks of elements included."""
+HEAD_BYTES: Final = {"int8": 4, "int4": 4}
+"""Bytes beside the elements of one head and token, by type: LMDeploy keeps a 16-bit scale and a 16-bit zero
+point for each key and each value (docs: "asymmetric, on a per-head, per-token basis")."""
 CONCURRENCIES: Final = (64, 32, 16, 8, 4, 2, 1)
 """Requests at once when the spec doesn't say; fewer come before a lower level: quality is worth more."""
 
@@ -45,7 +48,8 @@ class Need:
 def kv_bytes(facts: ModelFacts, kv_dtype: str = "") -> float:
     """Bytes of KV cache for one token, all layers together; for the source ``memory.kv_bytes_per_token``."""
     elements = facts.kv_elements or 2 * facts.layers * facts.kv_heads * facts.head_dim
-    return elements * KV_BYTES[kv_dtype]
+    heads = elements / (facts.head_dim or 1)
+    return elements * KV_BYTES[kv_dtype] + heads * HEAD_BYTES.get(kv_dtype, 0)
 
 
 def device_need(

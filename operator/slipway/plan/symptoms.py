@@ -18,6 +18,7 @@ class Symptoms:
         exit_code: of the container that ended.
         result: what it wrote as its termination message, parsed.
         words: the termination message when it is no result: the container's last words.
+        log: of the run that ended, where the words only point at it; empty where nothing was read.
         terminated: the kubelet's reason, such as OOMKilled.
         waiting: the kubelet's reason for a container that waits, such as ImagePullBackOff.
         waiting_message: the kubelet's words to it.
@@ -44,6 +45,7 @@ class Symptoms:
     exit_code: int | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
     words: str = ""
+    log: str = ""
     terminated: str = ""
     waiting: str = ""
     waiting_message: str = ""

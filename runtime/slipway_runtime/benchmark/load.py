@@ -1,26 +1,33 @@
 """The stage benchmark: a short load on the served model at each concurrency, by guidellm. Called by stage.py.
 
 guidellm makes synthetic prompts with the model's own tokenizer, sends them to ``/v1/chat/completions``, and
-writes a report, of which a few figures are kept. Nothing is asked of any hub.
+writes a report, of which a few figures are kept. Nothing is asked of any hub. A model that makes vectors is
+measured by embeddings.py.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from slipway_runtime import files
-from slipway_runtime.errors import RequestError, ToolError, TransientError
+from slipway_runtime.benchmark import embeddings
+from slipway_runtime.benchmark.endpoint import (
+    METRIC_PREFIX,
+    METRICS_PATH,
+    NEVER,
+    Load,
+    has_metrics,
+    read_load,
+    require_answer,
+)
+from slipway_runtime.errors import ToolError
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.tool import find_program, run_tool
@@ -28,35 +35,7 @@ from slipway_runtime.weights import CONFIG
 
 MAX_REQUESTS = 100
 """At one concurrency; a fast server ends the measurement before its time is over."""
-CONNECT_SECONDS = 10.0
-METRIC_PREFIX = "llamacpp:"
-METRICS_PATH = "/metrics"
 UPDATE = re.compile(r"Benchmark (\d+) .*elapsed=([\d.]+)s .*successful=(\d+) errored=(\d+)")
-NEVER = "inf"
-"""The time to a first token that did not come: no threshold is as large."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """What is asked of the server.
-
-    Attributes:
-        endpoint: base URL, without ``/v1``.
-        model: the served name.
-        concurrencies: requests in flight, one measurement each.
-        prompt_tokens: of each prompt, before the chat template is added.
-        output_tokens: of each answer, enforced.
-        seconds: bound of each measurement.
-        seed: decides the prompts.
-    """
-
-    endpoint: str
-    model: str
-    concurrencies: tuple[int, ...]
-    prompt_tokens: int
-    output_tokens: int
-    seconds: int
-    seed: int
 
 
 def benchmark(job: Job) -> dict[str, Any]:
@@ -64,44 +43,31 @@ def benchmark(job: Job) -> dict[str, Any]:
 
     Returns:
         ``{"tool", "levels", "metricsOk"}``: the tool with its version; for each concurrency the figures of
-        ``read_level``; and whether ``/metrics`` answered with the engine's names.
+        ``read_level`` (of an embedding model those of ``embeddings.read_level``); and whether ``/metrics``
+        answered with the engine's names.
     """
     load = read_load(job)
-    tokenizer = job.parent_published
-    files.require_file(tokenizer / CONFIG, "fetch of the source artifact")
     require_answer(load.endpoint)
     metrics_ok = has_metrics(
         load.endpoint,
         job.environment.get("SLIPWAY_METRICS_PREFIX") or METRIC_PREFIX,
         job.environment.get("SLIPWAY_METRICS_PATH") or METRICS_PATH,
     )
+    measure = embeddings.measure if load.vectors else measure_text
+    tool, levels = measure(job, load)
+    for level in levels:
+        LOGGER.info("%s", ", ".join(f"{name} {figure}" for name, figure in level.items()))
+    return {"tool": tool, "levels": levels, "metricsOk": metrics_ok}
+
+
+def measure_text(job: Job, load: Load) -> tuple[str, list[dict[str, Any]]]:
+    """Return guidellm with its version, and the figures of ``read_level`` for each concurrency."""
+    tokenizer = job.parent_published
+    files.require_file(tokenizer / CONFIG, "fetch of the source artifact")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         report = run_load(job, load, tokenizer, Path(folder))
     version = report.get("metadata", {}).get("guidellm_version", "")
-    levels = [read_level(measured) for measured in report["benchmarks"]]
-    for level in levels:
-        LOGGER.info("%s", ", ".join(f"{name} {figure}" for name, figure in level.items()))
-    return {"tool": f"guidellm {version}".strip(), "levels": levels, "metricsOk": metrics_ok}
-
-
-def read_load(job: Job) -> Load:
-    """Return what the environment asks for; RequestError MissingInput when it makes no sense."""
-    text = job.environment.get("SLIPWAY_CONCURRENCIES") or "1,4"
-    try:
-        concurrencies = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        concurrencies = ()
-    if not concurrencies or min(concurrencies) < 1:
-        raise RequestError("MissingInput", f"SLIPWAY_CONCURRENCIES must be numbers like 1,4, and is {text!r}")
-    return Load(
-        endpoint=job.require("SLIPWAY_ENDPOINT").rstrip("/"),
-        model=job.require("SLIPWAY_MODEL_NAME"),
-        concurrencies=concurrencies,
-        prompt_tokens=job.number("SLIPWAY_PROMPT_TOKENS", 128),
-        output_tokens=job.number("SLIPWAY_OUTPUT_TOKENS", 32),
-        seconds=job.number("SLIPWAY_BENCHMARK_SECONDS", 20),
-        seed=job.number("SLIPWAY_BENCHMARK_SEED", secrets.randbits(31)),
-    )
+    return f"guidellm {version}".strip(), [read_level(measured) for measured in report["benchmarks"]]
 
 
 def run_load(job: Job, load: Load, tokenizer: Path, folder: Path) -> dict[str, Any]:
@@ -187,40 +153,3 @@ def read_level(measured: Mapping[str, Any]) -> dict[str, Any]:
         "ttftP50Ms": f"{percentiles['p50']:.0f}" if percentiles else NEVER,
         "ttftP95Ms": f"{percentiles['p95']:.0f}" if percentiles else NEVER,
     }
-
-
-def require_answer(endpoint: str) -> None:
-    """Refuse to measure what does not answer at all; TransientError EndpointUnreachable."""
-    try:
-        read_url(f"{endpoint}/v1/models")
-    except (OSError, ValueError) as error:
-        raise TransientError(
-            "EndpointUnreachable",
-            f"{endpoint}/v1/models does not answer: {error}. Are pods of the model ready?",
-        ) from error
-
-
-def has_metrics(endpoint: str, prefix: str = METRIC_PREFIX, path: str = METRICS_PATH) -> bool:
-    """Whether the engine's metrics answer with at least one that begins with the prefix."""
-    try:
-        lines = read_url(f"{endpoint}{path}").splitlines()
-    except (OSError, ValueError) as error:
-        LOGGER.warning("%s%s does not answer: %s", endpoint, path, error)
-        return False
-    return any(line.startswith(prefix) for line in lines)
-
-
-def read_url(url: str) -> str:
-    """Return what the model's own Service answers; OSError when it does not, ValueError for a strange URL.
-
-    Never through a proxy: the Service is inside the cluster.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is no HTTP address")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=CONNECT_SECONDS) as answer:
-            return str(answer.read().decode("utf-8", errors="replace"))
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise ConnectionError(f"answered {error.code} {error.reason}") from error

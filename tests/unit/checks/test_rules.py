@@ -229,6 +229,18 @@ def test_a_key_from_a_secret_is_authentication(change: Change, one: One) -> None
     assert "s3cret" not in str(result)
 
 
+@pytest.mark.parametrize("name", ["ttft", "throughput", "requests-per-second"])
+def test_a_model_that_makes_vectors_is_not_judged_by_text(healthy: Input, one: One, name: str) -> None:
+    vectors = dataclasses.replace(healthy, plan=dataclasses.replace(healthy.plan, embeds=True))
+    found = one(name, vectors)
+    assert found.result == "SKIP"
+    assert "1.1/s, P50 200 ms and P95 300 ms at 1" in found.value
+    assert found.evidence.startswith("plan.embeds: a vector comes whole, so there is no ")
+    assert "latencyP50Ms" in found.evidence
+    assert one("errors", vectors).result == one("metrics-endpoint", vectors).result == "PASS"
+    assert one(name, dataclasses.replace(vectors, benchmark=None)).value == "not measured yet"
+
+
 def test_chat_asks_for_more_than_edge(healthy: Input, one: One, change: Change) -> None:
     given = change("benchmark/levels/1/ttftP95Ms", "1500")
     assert (one("ttft", given).result, one("ttft", given, "chat").result) == ("PASS", "FAIL")

@@ -9,21 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from slipway.__main__ import main
-from slipway.cli import _export_cluster, _export_copy
-from tests.unit.cli.test_export_double import (
+from slipway.cli import _export_cluster
+from tests.support.export_double import (
     FILES,
     MODEL,
     Double,
     Export,
     Fault,
     Pod,
-    exporter,
     failure,
     served,
 )
@@ -31,22 +29,7 @@ from tests.unit.cli.test_export_double import (
 ROOT = Path(__file__).resolve().parents[3]
 PATHS = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "operator"), str(ROOT / "runtime")])}
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits between tries are nothing."""
-    monkeypatch.setattr(_export_copy, "WAIT_SECONDS", 0.0)
-
-
-@pytest.fixture
-def double() -> Iterator[Double]:
-    with served(Double(dict(FILES))) as running:
-        yield running
-
-
-@pytest.fixture
-def export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Export:
-    return exporter(tmp_path, capsys)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_ollama_gets_the_model_and_a_modelfile(double: Double, export: Export, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from slipway.local import ollama
-from tests.unit.cli.test_export_double import TEMPLATE
+from tests.support.export_double import TEMPLATE
 from tests.unit.cli.test_export_tools import GENERATION, served
 
 pytestmark = [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slipway.__main__ import main
-from tests.unit.cli.test_export_double import Double, served
+from tests.support.export_double import Double, served
 
 pytestmark = [
     pytest.mark.engines,

@@ -7,7 +7,6 @@ import hashlib
 import shutil
 import socket
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +14,18 @@ import pytest
 
 from slipway.__main__ import main
 from slipway.cli import _export_copy
-from tests.unit.cli.test_export_double import (
+from tests.support.export_double import (
     FILES,
     MODEL,
     Double,
     Export,
     Fault,
     Pod,
-    exporter,
     failure,
     served,
 )
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits between tries are nothing."""
-    monkeypatch.setattr(_export_copy, "WAIT_SECONDS", 0.0)
-
-
-@pytest.fixture
-def double() -> Iterator[Double]:
-    with served(Double(dict(FILES))) as running:
-        yield running
-
-
-@pytest.fixture
-def export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Export:
-    return exporter(tmp_path, capsys)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_wrong_bytes_never_get_the_name(double: Double, export: Export, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from slipway.cli._export_progress import Progress
 from slipway.local import llamacpp, lmstudio, ollama
 from slipway.local.package import TOOLS, build_package
 from slipway.local.served import Served
-from tests.unit.cli.test_export_double import TEMPLATE
+from tests.support.export_double import TEMPLATE
 
 ROOT = Path(__file__).resolve().parents[3]
 GENERATION = {

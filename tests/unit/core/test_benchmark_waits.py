@@ -10,7 +10,8 @@ from slipway.observe.observed import JobObserved, ModelObserved
 from slipway.passes import model
 from slipway.passes.outcome import Outcome
 from slipway.status import timestamp
-from tests.unit.core.test_passes import NOW, SETTINGS, accepted, condition, created
+from tests.support.stage_results import RESULTS
+from tests.unit.core.test_passes import NOW, SETTINGS, accepted, condition, created, ended
 from tests.unit.core.test_replaced_jobs import CORRECTED, LATER, UNPULLED, a_pod, unschedulable
 from tests.unit.core.test_upkeep import decide, served
 
@@ -52,6 +53,17 @@ def test_a_node_without_room_is_no_reason_to_wait() -> None:
     assert created(
         model.decide(replace(later, model={**later.model, "metadata": meta}), SETTINGS, LATER)
     ) == ["Job"]
+
+
+def test_figures_of_a_model_that_makes_vectors_are_kept_and_no_others_are_invented() -> None:
+    seen = measuring()
+    plain = RESULTS["benchmark"]
+    more = {"inputTokensPerSecond": "900.0", "latencyP50Ms": "12", "latencyP95Ms": "20"}
+    for result in (plain, {**plain, "levels": [{**level, **more} for level in plain["levels"]]}):
+        job = ended(seen.jobs[0].job, 0, result)
+        outcome = model.decide(replace(seen, jobs=(job,)), SETTINGS, NOW)
+        assert outcome.status is not None
+        assert outcome.status["benchmark"]["levels"] == result["levels"]
 
 
 def test_what_it_waits_for_is_said_and_a_correction_reaches_it() -> None:

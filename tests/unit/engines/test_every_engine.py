@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,6 +146,14 @@ def test_images_are_named_with_registry_and_tag(engine: EngineDef) -> None:
         if engine.name == "llamacpp" and accelerator == CPU:
             continue  # the chart's own
         assert re.fullmatch(r"[a-z0-9.-]+\.[a-z]+/[a-z0-9._/-]+:[A-Za-z0-9._-]+", image), image
+
+
+def test_a_model_that_makes_vectors_is_asked_for_one(engine: EngineDef) -> None:
+    given = launch(engine)
+    asked = replace(given, plan=replace(given.plan, embeds=True))
+    if "embedding" in engine.facts.modalities:
+        assert "/v1/embeddings" in engine.startup_probe(asked)["exec"]["command"][-1]
+    assert "/v1/embeddings" not in engine.startup_probe(given)["exec"]["command"][-1]
 
 
 def test_probes_and_hooks_are_read_by_a_shell(engine: EngineDef) -> None:

@@ -18,6 +18,7 @@ import pytest
 from slipway.api.validate import Problem
 from slipway.engines import ENGINES, Launch, chat, decide, image_of, lifecycle, llamacpp, problems
 from slipway.plan.decision import Plan
+from slipway.plan.last_words import last_error
 from slipway.plan.nodes import node_facts
 from slipway.settings import Images, Settings
 from tests.support.gpu_nodes import gpu_node
@@ -266,6 +267,43 @@ def test_prologue_says_when_there_is_no_template(shell: Callable[..., Any], tmp_
     done = shell(ENGINE.command(started), "", **ENGINE.env(started))
     assert done.returncode == 78
     assert "systemPrompt" in done.stderr
+
+
+DEVICES = {
+    "a device": (
+        "Available devices:\\n  Vulkan0: Intel(R) Arc(tm) A770 (DG2) (16288 MiB, 15000 MiB free)",
+        0,
+    ),
+    "as SYCL says it": ("Available devices:\\n  SYCL0: Intel(R) Data Center GPU Max 1550 (62244 MiB, …)", 0),
+    "none": ("ggml_vulkan: No devices found.\\nAvailable devices:\\n  (none)", 78),
+    "nothing": ("Available devices:", 78),
+    "no driver": ("terminate called: vk::createInstance: ErrorIncompatibleDriver", 78),
+}
+
+
+@pytest.mark.parametrize(("listed", "code"), DEVICES.values(), ids=DEVICES)
+@pytest.mark.parametrize("prompt", [False, True])
+def test_without_its_device_intels_server_does_not_go_on_with_the_cpu(
+    shell: Callable[..., Any], tmp_path: Path, listed: str, code: int, *, prompt: bool
+) -> None:
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    server = tmp_path / "llama-server"
+    server.write_text(f"""#!/bin/sh
+if [ "$1" = --list-devices ]; then printf '{listed}\\n'; else echo "$@"; fi
+""")
+    server.chmod(0o755)
+    fields = EVERYTHING if prompt else {}
+    node = node_facts(gpu_node("arc-a770", "a"))
+    asked = spec(**{**fields, "engine": {**fields.get("engine", {}), "name": "llamacpp"}})
+    given = Launch(asked, decide(asked, MODELS["llama3-8b"], [node], Settings()), "chat", str(tmp_path))
+    command = [
+        part.replace("/app/llama-server", str(server)).replace(llamacpp.WRITTEN_TEMPLATE, f"{tmp_path}/c")
+        for part in ENGINE.command(given)
+    ]
+    done = shell([*command, "--port", "8080"], "", **ENGINE.env(given))
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ("" if code else "--port 8080\n")
+    assert not code or "error: llama.cpp sees no device: may user" in last_error(done.stderr)
 
 
 def test_system_prompt_is_one_jinja_literal() -> None:

@@ -158,6 +158,18 @@ def test_tensorrt_llm_gets_the_rest_by_a_file(tmp_path: Path) -> None:
     assert ENGINES["tensorrt-llm"].args(given)[0].endswith("/served/chat")
 
 
+def test_lmdeploys_kv_cache_keeps_16_bits_unless_a_type_is_named() -> None:
+    assert "--quant-policy" not in pairs("lmdeploy")
+    assert "--quant-policy" not in pairs("lmdeploy", kvCacheDtype="auto")
+    assert pairs("lmdeploy", kvCacheDtype="int8")["--quant-policy"] == "8"
+    assert pairs("lmdeploy", kvCacheDtype="int4")["--quant-policy"] == "4"
+    assert (
+        check_arguments("lmdeploy", ENGINES["lmdeploy"].args(launch("lmdeploy", kvCacheDtype="int4"))) == []
+    )
+    found = problems(spec(engine={"name": "lmdeploy", "kvCacheDtype": "fp8"}))
+    assert any("it has int4, int8" in one.message for one in found), found
+
+
 def test_a_prompt_that_can_not_be_cut_fits_into_one_step() -> None:
     assert pairs("tensorrt-llm", contextLength=8192, chunkedPrefill=False)["--max_num_tokens"] == "8192"
     assert "--enable_chunked_prefill" in ENGINES["tensorrt-llm"].args(launch("tensorrt-llm"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -104,6 +105,10 @@ def test_benchmark_asks_the_service(owner: Owner, plan: Plan) -> None:
     assert env(job)["SLIPWAY_CONCURRENCIES"] == "1,4"
     assert mounts(job) == {"/tmp": False, "/parent": True}  # noqa: S108
     assert "HTTPS_PROXY" not in env(job)
+    assert "SLIPWAY_BENCHMARK_ROUTE" not in env(job)
+    vectors = replace(plan, embeds=True)
+    job = build_benchmark_job(owner, spec(), vectors, "source-claim", SITE, 1, "chat-0123456789")
+    assert env(job)["SLIPWAY_BENCHMARK_ROUTE"] == "/v1/embeddings"
 
 
 def test_failures_are_the_operators_to_judge(artifact_owner: Owner) -> None:

@@ -162,6 +162,11 @@ CASES = {
     "mi300x, 405B": Case("llama3-405b", "mi300x", "vllm fp8 FP8", 4),
     "arc a770, 3B": Case("llama3.2-3b", "arc-a770", "vllm none BF16"),
     "arc a770, 8B, today": Case("llama3-8b", "arc-a770", "llamacpp gguf Q5_K_M", how=TODAY),
+    "arc a770 on arm64, 8B: Vulkan alone": Case("llama3-8b", "arc-a770-arm64", "llamacpp gguf Q5_K_M"),
+    "arc b580, 8B, today": Case("llama3-8b", "arc-b580", "llamacpp gguf Q5_K_M", how=TODAY),
+    "flex 170, 8B, llama.cpp asked for": Case(
+        "llama3-8b", "flex-170", "llamacpp gguf Q5_K_M", spec=engine(name="llamacpp")
+    ),
     "arc b580, 8B": Case("llama3-8b", "arc-b580", "vllm awq W4A16"),
     "max 1550, 32B": Case("qwen2.5-32b", "max-1550", "vllm none BF16"),
     "flex 170, 7B": Case("llama-7b", "flex-170", "vllm none BF16", 2),

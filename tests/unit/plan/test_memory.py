@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from slipway.plan.device_memory import kv_bytes
 from slipway.plan.facts import ModelFacts
 from slipway.plan.memory import (
     LEVEL_BITS,
@@ -60,6 +61,15 @@ def test_kv_cache_is_what_llama_server_allocates() -> None:
     assert kv_bytes_per_token(MODELS["smollm2-135m"]) * 16_384 == 360 * MIB
     assert kv_bytes_per_token(MODELS["llama3-8b"]) * 16_384 == 2048 * MIB
     assert kv_bytes_per_token(MODELS["llama-7b"]) == 512 * 1024
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bytes_of_a_head"),
+    [("", 2 * 128), ("fp8", 128), ("q8_0", 4 * 34), ("q4_0", 4 * 18), ("int8", 128 + 4), ("int4", 64 + 4)],
+)
+def test_a_kv_cache_is_as_large_as_its_type_with_its_scales(dtype: str, bytes_of_a_head: int) -> None:
+    # Llama 3 8B: 32 layers of 8 KV heads, each with a key and a value of 128 elements.
+    assert kv_bytes(MODELS["llama3-8b"], dtype) == 2 * 32 * 8 * bytes_of_a_head
 
 
 def test_activations_cover_the_measured_compute_buffer_without_waste() -> None:
