@@ -60,7 +60,7 @@ LEADER_WORKER_SET = Resource("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet"
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 EVENT = Resource("events.k8s.io", "v1", "Event", "events")
 
-SERVING = (DEPLOYMENT, LEADER_WORKER_SET, SERVICE, BUDGET, NETWORK_POLICY, AUTOSCALER)
+SERVING = (DEPLOYMENT, SERVICE, BUDGET, NETWORK_POLICY, AUTOSCALER, LEADER_WORKER_SET)
 """Kinds of the children that serve a model; what is no longer wished among them is pruned."""
 
 BY_KIND: Mapping[str, Resource] = MappingProxyType(

@@ -71,6 +71,8 @@ def test_rights_of_the_operator(release: Api) -> None:
     allowed = [
         ("watch", "modeldeployments.slipway.dev"),
         ("patch", "modeldeployments.slipway.dev:status"),
+        ("create", "modeldeployments.slipway.dev"),  # of pools
+        ("delete", "modeldeployments.slipway.dev"),
         ("create", "modelartifacts.slipway.dev"),
         ("patch", "deployments.apps"),
         ("create", "jobs.batch"),
@@ -84,8 +86,8 @@ def test_rights_of_the_operator(release: Api) -> None:
         ("watch", "secrets"),
         ("create", "pods"),
         ("create", "pods:exec"),
-        ("patch", "modeldeployments.slipway.dev"),
-        ("delete", "modeldeployments.slipway.dev"),
+        ("update", "modeldeployments.slipway.dev"),
+        ("deletecollection", "modeldeployments.slipway.dev"),
         ("list", "configmaps"),
         ("create", "clusterroles.rbac.authorization.k8s.io"),
         ("list", "leases.coordination.k8s.io"),
