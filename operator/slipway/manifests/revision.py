@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from slipway.manifests.names import STORE_COMPONENT, digest, labels
 from slipway.manifests.owner import Owner, child
+from slipway.plan.companions import Companion
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.resources import REVISION
@@ -33,6 +34,7 @@ class Pinned:
         artifacts: names of the artifact chain, source first.
         asked: value of the annotation by which a person wished it, empty when nobody did.
         engine: spec of the ServingEngine that serves, in JSON; empty for a built-in engine.
+        companions: what is served beside the model, each with its commit and its artifacts.
     """
 
     spec_hash: str
@@ -44,6 +46,12 @@ class Pinned:
     artifacts: tuple[str, ...]
     asked: str = ""
     engine: str = ""
+    companions: tuple[Companion, ...] = ()
+
+    def facts_of(self, artifact: str) -> ModelFacts | None:
+        """Facts of the model that an artifact of this name is made of; None for one that is no model."""
+        found = next((one for one in self.companions if artifact in one.artifacts), None)
+        return self.facts if found is None or artifact in self.artifacts else found.facts
 
 
 def revision_name(owner_name: str, number: int, pinned: Pinned) -> str:
@@ -90,6 +98,7 @@ def read_pinned(raw: dict[str, Any]) -> Pinned:
             artifacts=tuple(str(one) for one in data["artifacts"]),
             asked=str(data.get("asked", "")),
             engine=str(data.get("engine", "")),
+            companions=_read(tuple[Companion, ...], data.get("companions", [])),
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise ValueError(
@@ -116,7 +125,7 @@ def _data(pinned: Pinned) -> dict[str, Any]:
     return {
         "source": {"uri": pinned.uri, "commit": pinned.commit},
         "facts": _wire(pinned.facts),
-        "plan": _wire(pinned.plan),
+        "plan": _plan(pinned.plan),
         "images": {
             "runtime": pinned.images.runtime,
             "llamacpp": pinned.images.llamacpp,
@@ -126,13 +135,25 @@ def _data(pinned: Pinned) -> dict[str, Any]:
         "artifacts": list(pinned.artifacts),
         **({"asked": pinned.asked} if pinned.asked else {}),
         **({"engine": pinned.engine} if pinned.engine else {}),
+        **({"companions": _wire(pinned.companions)} if pinned.companions else {}),
     }
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    """Without companions it is what it was before there were any: a name is the hash of it."""
+    found: dict[str, Any] = _wire(plan)
+    if not plan.memory.companions:
+        del found["memory"]["companions"]
+    return found
 
 
 def _wire(value: Any) -> Any:
     """A dataclass as JSON with camelCase keys; tuples become lists."""
     if is_dataclass(value):
-        return {to_camel(one.name): _wire(getattr(value, one.name)) for one in fields(value)}
+        found = {to_camel(one.name): _wire(getattr(value, one.name)) for one in fields(value)}
+        if not found.get("vocabulary", True):
+            del found["vocabulary"]  # for the same reason as in ``_plan``
+        return found
     if isinstance(value, tuple | list):
         return [_wire(one) for one in value]
     return value

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from slipway.plan.companions import Companion
 from slipway.plan.decision import ONE_DEVICE, Accelerator, Memory, Parallel
 from slipway.plan.facts import EngineFacts, Gpu, ModelFacts, NodeFacts
 from slipway.plan.methods import METHODS
@@ -30,6 +31,7 @@ class Request:
     Attributes:
         makes: methods that Jobs of this version make artifacts of.
         several_nodes: a replica may take several nodes.
+        companions: what is served beside the model.
     """
 
     facts: ModelFacts
@@ -37,6 +39,7 @@ class Request:
     engines: tuple[EngineFacts, ...]
     makes: frozenset[str]
     several_nodes: bool = False
+    companions: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ Pure; called by decide. Candidates of llama.cpp, which can leave layers to the C
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slipway.plan import offload
 from slipway.plan.candidate import NODE, NODES, Candidate, Kind, Miss, Request, loss_of, option_text
+from slipway.plan.companions import beside
 from slipway.plan.decision import Accelerator, Memory, Parallel
 from slipway.plan.device_memory import Need, device_need, kv_tokens, most_requests
 from slipway.plan.facts import EngineFacts, Gpu, Loads, NodeFacts
@@ -142,9 +143,10 @@ def _fit(one: _Try, parallel: Parallel) -> Candidate | Miss:
     wishes, facts, gpu = one.request.wishes, one.request.facts, one.kind.gpu
     weights = weight_bytes(facts, one.loads.method)
     spread = (parallel.tensor, parallel.pipeline)
-    need = device_need(facts, gpu, weights, *spread, wishes.kv_dtype, one.engine.overhead)
+    plain = device_need(facts, gpu, weights, *spread, wishes.kv_dtype, one.engine.overhead)
+    need = _with_companions(one, parallel, plain)
     shared_by = parallel.tensor * parallel.pipeline
-    room = one.usable - weights / shared_by - need.fixed
+    room = one.usable - (weights + need.companions) / shared_by - need.fixed
     requests = most_requests(room, need.kv_token, wishes.context_length, _each(wishes.concurrency, parallel))
     rule = METHODS[one.loads.method].fits_in * facts.parameters / shared_by
     if not requests or rule > gpu.memory:
@@ -154,6 +156,14 @@ def _fit(one: _Try, parallel: Parallel) -> Candidate | Miss:
         return candidate
     host = _host(one, parallel.devices // parallel.pods)
     return Miss(one.text, f"node memory or CPU: {host_reason(host, one.kind)}")
+
+
+def _with_companions(one: _Try, parallel: Parallel, need: Need) -> Need:
+    """The need with draft, heads and adapters; a draft's KV cache is shared out as the model's."""
+    request = one.request
+    more = beside(request.facts, request.companions, request.wishes.kv_dtype)
+    shared_by = min(parallel.tensor, request.facts.kv_heads or 1) * parallel.pipeline
+    return replace(need, companions=more.weights, kv_token=need.kv_token + more.kv_token / shared_by)
 
 
 def _each(concurrency: int | None, parallel: Parallel) -> int | None:
@@ -174,7 +184,11 @@ def _short(one: _Try, parallel: Parallel, need: Need, weights: int) -> Miss:
     wishes, facts, gpu = one.request.wishes, one.request.facts, one.kind.gpu
     shared_by = parallel.tensor * parallel.pipeline
     tokens = kv_tokens(wishes.context_length, wishes.concurrency or 1, asked=bool(wishes.concurrency))
-    total = round(weights / shared_by + need.fixed + tokens * need.kv_token) * 100 // wishes.share
+    total = (
+        round((weights + need.companions) / shared_by + need.fixed + tokens * need.kv_token)
+        * 100
+        // wishes.share
+    )
     total = max(total, round(METHODS[one.loads.method].fits_in * facts.parameters / shared_by))
     spread = f" each of {parallel.devices} ({parallel.text})" if parallel.devices > 1 else ""
     reason = f"needs {gib_text(total)} of device memory{spread}, {gib_text(gpu.memory)} are there"
@@ -228,6 +242,7 @@ def _memory(one: _Try, parallel: Parallel, need: Need, requests: int) -> Memory:
         kv_cache=round(tokens * kv_whole(need, parallel)),
         activations=need.activations * parallel.devices,
         overhead=(need.fixed - need.activations) * parallel.devices,
+        companions=need.companions * parallel.data,
     )
 
 
