@@ -11,8 +11,6 @@ import re
 import secrets
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from slipway_runtime import files
+from slipway_runtime.benchmark import guesses
+from slipway_runtime.benchmark.answers import read_url
 from slipway_runtime.errors import RequestError, ToolError, TransientError
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
@@ -28,7 +28,6 @@ from slipway_runtime.weights import CONFIG
 
 MAX_REQUESTS = 100
 """At one concurrency; a fast server ends the measurement before its time is over."""
-CONNECT_SECONDS = 10.0
 METRIC_PREFIX = "llamacpp:"
 METRICS_PATH = "/metrics"
 UPDATE = re.compile(r"Benchmark (\d+) .*elapsed=([\d.]+)s .*successful=(\d+) errored=(\d+)")
@@ -64,24 +63,28 @@ def benchmark(job: Job) -> dict[str, Any]:
 
     Returns:
         ``{"tool", "levels", "metricsOk"}``: the tool with its version; for each concurrency the figures of
-        ``read_level``; and whether ``/metrics`` answered with the engine's names.
+        ``read_level``; and whether ``/metrics`` answered with the engine's names. With speculative decoding
+        also ``{"acceptanceRate"}``, see ``guesses``.
     """
     load = read_load(job)
     tokenizer = job.parent_published
     files.require_file(tokenizer / CONFIG, "fetch of the source artifact")
     require_answer(load.endpoint)
+    metrics_path = job.environment.get("SLIPWAY_METRICS_PATH") or METRICS_PATH
     metrics_ok = has_metrics(
-        load.endpoint,
-        job.environment.get("SLIPWAY_METRICS_PREFIX") or METRIC_PREFIX,
-        job.environment.get("SLIPWAY_METRICS_PATH") or METRICS_PATH,
+        load.endpoint, job.environment.get("SLIPWAY_METRICS_PREFIX") or METRIC_PREFIX, metrics_path
     )
+    counters = guesses.read_counters(job.environment)
+    before = guesses.counted(load.endpoint, metrics_path, counters)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         report = run_load(job, load, tokenizer, Path(folder))
     version = report.get("metadata", {}).get("guidellm_version", "")
     levels = [read_level(measured) for measured in report["benchmarks"]]
     for level in levels:
         LOGGER.info("%s", ", ".join(f"{name} {figure}" for name, figure in level.items()))
-    return {"tool": f"guidellm {version}".strip(), "levels": levels, "metricsOk": metrics_ok}
+    rate = guesses.acceptance(before, guesses.counted(load.endpoint, metrics_path, counters))
+    found = {"tool": f"guidellm {version}".strip(), "levels": levels, "metricsOk": metrics_ok}
+    return found | ({"acceptanceRate": rate} if rate else {})
 
 
 def read_load(job: Job) -> Load:
@@ -208,19 +211,3 @@ def has_metrics(endpoint: str, prefix: str = METRIC_PREFIX, path: str = METRICS_
         LOGGER.warning("%s%s does not answer: %s", endpoint, path, error)
         return False
     return any(line.startswith(prefix) for line in lines)
-
-
-def read_url(url: str) -> str:
-    """Return what the model's own Service answers; OSError when it does not, ValueError for a strange URL.
-
-    Never through a proxy: the Service is inside the cluster.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is no HTTP address")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=CONNECT_SECONDS) as answer:
-            return str(answer.read().decode("utf-8", errors="replace"))
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise ConnectionError(f"answered {error.code} {error.reason}") from error
