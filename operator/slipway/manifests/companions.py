@@ -10,7 +10,7 @@ from slipway.engines import Mounted
 from slipway.manifests import names, pod
 from slipway.manifests.artifacts import ArtifactPlan, chain_of
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
-from slipway.plan.companions import DRAFT_LEVEL, Companion
+from slipway.plan.companions import DRAFT_LEVEL, Companion, Wanted, wanted, with_artifacts
 from slipway.plan.memory import sizes
 from slipway_runtime.contract import PUBLISHED
 
@@ -31,6 +31,20 @@ def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str) -> lis
         made = sizes(one.facts, DRAFT_LEVEL)
         steps += [("gguf", "F16", made.f16), ("gguf", DRAFT_LEVEL, made.level)]
     return chain_of(one.uri, one.commit, steps, spec.store)
+
+
+def with_chains(
+    spec: ModelDeploymentSpec, companions: Iterable[Companion], form: str
+) -> tuple[Companion, ...]:
+    """The companions with the names of their artifacts, as a revision pins them."""
+    return tuple(
+        with_artifacts(one, [step.name for step in companion_chain(spec, one, form)]) for one in companions
+    )
+
+
+def inquiries(spec: ModelDeploymentSpec, inquiry: str) -> dict[str, Wanted]:
+    """Hash of each companion's inspection to the companion; ``inquiry`` is the model's own."""
+    return {names.digest([inquiry, one.key])[: len(inquiry)]: one for one in wanted(spec)}
 
 
 def with_companions(

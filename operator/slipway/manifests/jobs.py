@@ -60,7 +60,7 @@ class StageInputs:
 
     Attributes:
         secret: name of the Secret with key ``token`` (mounted for ``fetch`` only); None for none.
-        parent_claim: claim of the parent artifact; None for the source.
+        parent_claim: claim of the parent artifact; of a companion's source ``Pinned.anchor``; else None.
         facts: of the model, for the memory; None when they can't be read: then sizes are guessed.
         placement: where the engine may run, so that it can read the volume.
     """

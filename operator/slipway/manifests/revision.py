@@ -53,6 +53,15 @@ class Pinned:
         found = next((one for one in self.companions if artifact in one.artifacts), None)
         return self.facts if found is None or artifact in self.artifacts else found.facts
 
+    def anchor(self, artifact: str) -> str | None:
+        """Claim beside which a companion's source must lie, so that one node can mount both; None for others.
+
+        Volumes of one node or zone are bound by the first pod that mounts them: the Job that fetches a
+        companion mounts the model's source, too, and so goes where that is.
+        """
+        sources = {one.artifacts[0] for one in self.companions if one.artifacts} - set(self.artifacts)
+        return self.artifacts[0] if artifact in sources else None
+
 
 def revision_name(owner_name: str, number: int, pinned: Pinned) -> str:
     """``NAME-<hash10>`` over everything that is pinned, and its number: the same plan may be taken again."""

@@ -203,5 +203,8 @@ def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:
         except (InvalidSpecError, ValueError):
             continue
         where = jobs.placement(spec, pinned.plan if pinned else None)
-        return jobs.StageInputs(placement=where, facts=pinned.facts_of(artifact) if pinned else None)
+        if pinned is None:
+            return jobs.StageInputs(placement=where)
+        facts, beside = pinned.facts_of(artifact), pinned.anchor(artifact)
+        return jobs.StageInputs(placement=where, facts=facts, parent_claim=beside)
     return jobs.StageInputs()

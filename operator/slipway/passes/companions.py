@@ -5,9 +5,7 @@ Each companion has an inspection and a chain of artifacts of its own; with none,
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,26 +22,10 @@ from slipway.passes.artifact import is_ready
 from slipway.passes.kept import read_revision
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Scene
-from slipway.plan.companions import (
-    Companion,
-    Wanted,
-    companion_from_wire,
-    role,
-    wanted,
-    with_artifacts,
-)
-from slipway.plan.decision import Plan
+from slipway.plan.companions import Companion, Wanted, companion_from_wire, role
 from slipway.plan.facts import ModelFacts
 
 COMMIT: Final = re.compile("[0-9a-f]{40}")
-
-
-def inquiries(scene: Scene, inquiry: str) -> dict[str, Wanted]:
-    """Hash of each companion's inspection to the companion; ``inquiry`` is the model's own."""
-    return {
-        hashlib.sha256(f"{inquiry}|{one.key}".encode()).hexdigest()[: len(inquiry)]: one
-        for one in wanted(scene.spec)
-    }
 
 
 def tells_enough(spec: ModelDeploymentSpec, facts: ModelFacts) -> bool:
@@ -59,7 +41,7 @@ def inspect(scene: Scene, inquiry: str, draft: Draft) -> tuple[Companion, ...] |
     found: list[Companion] = []
     failure: Any = None
     held: dict[str, Any] = (draft.raw.get("status") or {}).get("failure") or {}
-    asked = inquiries(scene, inquiry)
+    asked = manifests.inquiries(scene.spec, inquiry)
     known = _known(scene)
     for hashed, one in asked.items():
         if (companion := known.get((one.source, one.revision or "", one.kind))) is not None:
@@ -100,14 +82,6 @@ def _read(one: Wanted, result: Any, draft: Draft) -> Companion | None:
         text = f"the inspection of {one.source} is not understood ({error}): one version of all images?"
         draft.fails(reasons.SOURCE_RESOLVED, reasons.INTERNAL_ERROR, text)
         return None
-
-
-def pinned_companions(scene: Scene, companions: Sequence[Companion], plan: Plan) -> tuple[Companion, ...]:
-    """The companions with the names of their artifacts, as a revision of this plan pins them."""
-    return tuple(
-        with_artifacts(one, [step.name for step in manifests.companion_chain(scene.spec, one, plan.form)])
-        for one in companions
-    )
 
 
 def report(pinned: Pinned, draft: Draft) -> None:

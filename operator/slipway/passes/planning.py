@@ -14,6 +14,7 @@ from slipway.api import reasons
 from slipway.engines import ENGINES, decide, image_of
 from slipway.errors import InvalidSpecError, NothingFitsError
 from slipway.manifests import artifacts, revision
+from slipway.manifests.companions import inquiries, with_chains
 from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
 from slipway.observe.observed import ModelObserved, Raw
 from slipway.passes import companions, inspection, tries
@@ -79,7 +80,7 @@ def drop_outdated(scene: Scene, chosen: Chosen, serving: str, draft: Draft) -> N
 
 
 def _drop_stale_inspections(scene: Scene, draft: Draft) -> None:
-    asked = {_inquiry(scene), *companions.inquiries(scene, _inquiry(scene))}
+    asked = {_inquiry(scene), *inquiries(scene.spec, _inquiry(scene))}
     for seen in scene.seen.jobs:
         labels = seen.job["metadata"].get("labels", {})
         stale = labels.get(SPEC_HASH_LABEL) not in asked
@@ -130,7 +131,7 @@ def _decide(
         artifacts=tuple(one.name for one in whole),
         asked=scene.asked,
         engine=_engine_spec(scene, plan),
-        companions=companions.pinned_companions(scene, beside, plan),
+        companions=with_chains(scene.spec, beside, plan.form),
     )
     _ask_for_revision(scene, pinned, draft)
     draft.unknown(reasons.PLANNED, reasons.PLANNING, "the plan is being pinned")
@@ -162,7 +163,7 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
     chain = artifacts.artifact_chain(scene.spec, pinned.commit, plan)
     names = tuple(one.name for one in chain)
     answered = scene.asked or pinned.asked
-    beside = companions.pinned_companions(scene, pinned.companions, plan)
+    beside = with_chains(scene.spec, pinned.companions, plan.form)
     anew = replace(pinned, plan=plan, images=_kept(scene, pinned, plan), artifacts=names, asked=answered)
     _ask_for_revision(scene, replace(anew, companions=beside), draft)
 
