@@ -52,6 +52,7 @@ def build_test_repositories(root: Path, vocabulary: Vocabulary) -> None:
         "unsupported-architecture": {},
         "truncated": {},
         "pickle-only": {},
+        "other-vocabulary": {},
     }.items():
         link_folder(tiny, home / name)
         if settings:
@@ -59,6 +60,7 @@ def build_test_repositories(root: Path, vocabulary: Vocabulary) -> None:
     (home / "no-config" / "config.json").unlink()
     _set_architecture(home / "unsupported-architecture", "HovercraftForCausalLM")
     _truncate(home / "truncated" / "model.safetensors")
+    _swap_tokens(home / "other-vocabulary" / "tokenizer.json")
     (home / "pickle-only" / "model.safetensors").unlink()
     with (home / "pickle-only" / "pytorch_model.bin").open("wb") as weights:
         pickle.dump({"model.norm.weight": [1.0]}, weights)
@@ -117,6 +119,16 @@ def _set_architecture(folder: Path, architecture: str) -> None:
     _write_json(
         folder / "config.json", config | {"architectures": [architecture], "model_type": "hovercraft"}
     )
+
+
+def _swap_tokens(tokenizer: Path) -> None:
+    """Another vocabulary of the same size: the last two tokens have each other's number."""
+    content = json.loads(tokenizer.read_text(encoding="utf-8"))
+    tokenizer.unlink()
+    vocab = content["model"]["vocab"]
+    (last, number), (other, another) = sorted(vocab.items(), key=lambda item: -item[1])[:2]
+    vocab |= {last: another, other: number}
+    _write_json(tokenizer, content)
 
 
 def _truncate(weights: Path) -> None:
