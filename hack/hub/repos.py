@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hack.hub import adapter as adapters
 from hack.hub import model as models
 from hack.hub import vocabulary as vocabularies
 from hack.hub.cache import cache_root, key_of, new_entry
@@ -31,7 +32,7 @@ LLAMA_70B = models.Shape(hidden=8192, ffn=28672, layers=80, heads=64, kv_heads=8
 def demo_root() -> Path:
     """Return the folder with the demo's and the tests' repositories, building it once (3 s)."""
     demo = models.smollm2()
-    code = [Path(__file__), Path(models.__file__), Path(vocabularies.__file__)]
+    code = [Path(__file__), Path(adapters.__file__), Path(models.__file__), Path(vocabularies.__file__)]
     entry = cache_root() / "hub" / key_of([demo.name, *code])
     if not entry.is_dir():
         with new_entry(entry) as staging:
@@ -51,6 +52,7 @@ def build_test_repositories(root: Path, vocabulary: Vocabulary) -> None:
         "unsupported-architecture": {},
         "truncated": {},
         "pickle-only": {},
+        "other-vocabulary": {},
     }.items():
         link_folder(tiny, home / name)
         if settings:
@@ -58,12 +60,14 @@ def build_test_repositories(root: Path, vocabulary: Vocabulary) -> None:
     (home / "no-config" / "config.json").unlink()
     _set_architecture(home / "unsupported-architecture", "HovercraftForCausalLM")
     _truncate(home / "truncated" / "model.safetensors")
+    _swap_tokens(home / "other-vocabulary" / "tokenizer.json")
     (home / "pickle-only" / "model.safetensors").unlink()
     with (home / "pickle-only" / "pytorch_model.bin").open("wb") as weights:
         pickle.dump({"model.norm.weight": [1.0]}, weights)
     link_folder(tiny, home / "branches" / "refs" / "main")
     models.tiny_model(home / "branches" / "refs" / "v1", vocabulary, seed=1)
     write_huge(home / "huge", vocabulary)
+    adapters.lora_adapter(home / "adapter", models.SMOLLM2, DEMO)
     _write_json(root / "hub.json", {"tokens": [READER, STRANGER]})
 
 
@@ -115,6 +119,16 @@ def _set_architecture(folder: Path, architecture: str) -> None:
     _write_json(
         folder / "config.json", config | {"architectures": [architecture], "model_type": "hovercraft"}
     )
+
+
+def _swap_tokens(tokenizer: Path) -> None:
+    """Another vocabulary of the same size: the last two tokens have each other's number."""
+    content = json.loads(tokenizer.read_text(encoding="utf-8"))
+    tokenizer.unlink()
+    vocab = content["model"]["vocab"]
+    (last, number), (other, another) = sorted(vocab.items(), key=lambda item: -item[1])[:2]
+    vocab |= {last: another, other: number}
+    _write_json(tokenizer, content)
 
 
 def _truncate(weights: Path) -> None:

@@ -38,6 +38,10 @@ EMBEDDINGS = "/v1/embeddings"
 """Value of SLIPWAY_BENCHMARK_ROUTE for a model that makes vectors; without one text is asked for."""
 
 
+ROLES = ("base", "draft", "mlp", "medusa", "lora")
+"""What the inspected source is to another one: ``SLIPWAY_ROLE``, absent for a model that is alone."""
+
+
 class Exit(IntEnum):
     """Exit codes after sysexits(3). All but the last two are permanent."""
 
@@ -79,6 +83,8 @@ REASONS: dict[str, str] = {
     "MissingInput": "an environment variable that the stage needs is missing or malformed",
     "NoConfig": "the repository has no config.json",
     "NotAHub": "what answers at the hub's address is none: a login page, or a proxy's notice",
+    "NotAnAdapter": "the repository holds no LoRA adapter that an engine can serve",
+    "NotHeads": "the repository holds no heads of the kind that spec.engine.speculative.method names",
     "NoWeights": "the repository has no weights that can be used",
     "OutOfMemory": "a tool was killed, most likely for want of memory",
     "PerplexityFailed": "llama-perplexity ended with an error or without an estimate",

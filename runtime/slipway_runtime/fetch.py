@@ -17,7 +17,7 @@ from slipway_runtime.errors import DataError
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.sources import RemoteFile, Repository, connect
-from slipway_runtime.weights import check_weights, is_weights, select_files
+from slipway_runtime.weights import check_weights, holds_tensors, is_adapter, select_adapter, select_files
 
 PARALLEL = 4
 """Downloads at a time; more would only share the same line."""
@@ -42,14 +42,15 @@ def fetch(job: Job) -> dict[str, Any]:
 def _fetch(job: Job) -> dict[str, Any]:
     repository = connect(job)
     listing = repository.list_files(job.revision)
-    selected = select_files(listing.files)
+    paths = [file.path for file in listing.files]
+    selected = (select_adapter if is_adapter(paths) else select_files)(listing.files)
     folder = prepare_folder(job.store / "partial", selected)
     total = sum(file.size for file in selected)
     files.check_space(job.store, total - downloaded_bytes(folder, selected))
     with job.progress.sampling(lambda: downloaded_bytes(folder, selected), total):
         entries = fetch_all(repository, listing.commit, selected, folder)
     for file in selected:
-        if is_weights(file.path):
+        if holds_tensors(file.path):
             check_weights(folder / file.path)
     files.write_manifest(folder, entries, "fetch", {"source": job.source, "revision": listing.commit})
     shutil.rmtree(job.published, ignore_errors=True)  # without a manifest it is nobody's

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from slipway_runtime.companion_facts import HEADS, adapter_facts, heads_facts
 from slipway_runtime.errors import DataError
 from slipway_runtime.facts import build_facts, served_modality
 from slipway_runtime.job import Job
@@ -18,8 +19,20 @@ from slipway_runtime.log import LOGGER
 from slipway_runtime.model_figures import text_architectures
 from slipway_runtime.progress import format_bytes
 from slipway_runtime.quantised import MODELOPT
-from slipway_runtime.sources import RemoteFile, Repository, connect
-from slipway_runtime.weights import CONFIG, INDEX, Header, check_index, is_weights, read_header, select_files
+from slipway_runtime.sources import Listing, RemoteFile, Repository, connect
+from slipway_runtime.vocabulary import FILE, LIMIT, vocabulary
+from slipway_runtime.weights import (
+    ADAPTER_CONFIG,
+    CONFIG,
+    INDEX,
+    Header,
+    check_index,
+    holds_tensors,
+    is_weights,
+    read_header,
+    select_adapter,
+    select_files,
+)
 
 PARALLEL = 8
 """Requests at a time: large models have hundreds of shards, and each costs a round trip."""
@@ -32,9 +45,12 @@ def inspect(job: Job) -> dict[str, Any]:
     which one the planner says.
 
     Returns:
-        ``{"commit", "facts", "files"}``; ``files`` is how many the fetch stage will download.
+        ``{"commit", "facts", "files"}``; ``files`` is how many the fetch stage will download. The facts of
+        heads and adapters are those of ``companion_facts``.
     """
-    repository = connect(job)
+    repository, role = connect(job), job.environment.get("SLIPWAY_ROLE", "")
+    if role == "lora" or role in HEADS:
+        return inspect_companion(repository, job.revision, role)
     listing = repository.list_files(job.revision)
     selected = select_files(listing.files)
     by_path = {file.path: file for file in selected}
@@ -47,6 +63,9 @@ def inspect(job: Job) -> dict[str, Any]:
     headers = read_headers(repository, listing.commit, [file for file in selected if is_weights(file.path)])
     facts = build_facts(config, headers, listing, selected, beside)
     facts["convertible"] = convertible
+    if role:
+        # Only a draft's guesses ask for it, and it is the largest file that an inspection reads.
+        facts["vocabulary"] = read_vocabulary(repository, listing)
     LOGGER.info(
         "%s with %d parameters, %s to download, licence %s",
         facts["architecture"],
@@ -55,6 +74,39 @@ def inspect(job: Job) -> dict[str, Any]:
         facts["license"] or "unknown",
     )
     return {"commit": listing.commit, "facts": facts, "files": len(selected)}
+
+
+def inspect_companion(repository: Repository, revision: str, role: str) -> dict[str, Any]:
+    """Resolve the revision of heads or of an adapter and read their facts; what is no such thing is refused.
+
+    Args:
+        repository: that holds them.
+        revision: branch, tag or commit.
+        role: one of ``contract.ROLES``: mlp, medusa or lora.
+    """
+    listing = repository.list_files(revision)
+    selected = (select_adapter if role == "lora" else select_files)(listing.files)
+    by_path = {file.path: file for file in selected}
+    name = ADAPTER_CONFIG if role == "lora" else CONFIG
+    config = read_json_file(repository, listing.commit, by_path[name])
+    weights = [file for file in selected if holds_tensors(file.path)]
+    headers = read_headers(repository, listing.commit, weights)
+    facts = adapter_facts(config, headers[0]) if role == "lora" else heads_facts(config, role)
+    facts |= {
+        "weightBytes": sum(file.size for file in weights),
+        "downloadBytes": sum(file.size for file in selected),
+        "license": listing.license,
+    }
+    LOGGER.info("%s with %s to download", role, format_bytes(facts["downloadBytes"]))
+    return {"commit": listing.commit, "facts": facts, "files": len(selected)}
+
+
+def read_vocabulary(repository: Repository, listing: Listing) -> str:
+    """Return the hash of the tokens; empty when the repository doesn't say them in a form that is known."""
+    file = next((one for one in listing.files if one.path == FILE), None)
+    if file is None or not 0 < file.size <= LIMIT:
+        return ""
+    return vocabulary(repository.read_range(listing.commit, file, 0, file.size))
 
 
 def read_json_file(repository: Repository, commit: str, file: RemoteFile) -> dict[str, Any]:

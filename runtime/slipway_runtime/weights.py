@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,9 @@ COMPANIONS = re.compile(
 )
 """At the repository's root: configuration, tokenizer, chat template, licence. Below it only what sentence-
 transformers puts behind an embedding model (``1_Pooling``, ``2_Dense``). Never code, never pickle."""
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER = "adapter_model.safetensors"
+"""PEFT's layout of an adapter."""
 PICKLE = re.compile(r".*\.(bin|pt|pth|ckpt|pkl)")
 PREFIX_BYTES = 8
 HEADER_LIMIT = 100_000_000
@@ -37,9 +40,10 @@ FIRST_READ = 100_001
 """Bytes of the first request: huggingface_hub found 97 % of all headers to be shorter."""
 SHAPED = re.compile(
     r"(?!.*(vision|visual|image|audio))(.*\.)?"
-    r"((embed_tokens|wte|word_embeddings|embed_in)|\d+\..*\.(q_proj|k_proj|k_norm))\.weight"
+    r"((embed_tokens|wte|word_embeddings|embed_in)|\d+\..*\.(q_proj|k_proj|k_norm)(\.lora_A)?)\.weight"
 )
-"""Tensors of the language model whose shapes tell a dimension that config.json may leave to its class."""
+"""Tensors of the language model whose shapes tell a dimension that config.json may leave to its class; of a
+LoRA adapter those that read the hidden state."""
 ROUTED = re.compile(r"(.*\.)?experts\..*")
 """Tensors of routed experts; those of shared ones lie under ``shared_experts``."""
 
@@ -76,9 +80,13 @@ def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
         NotFoundError: NoConfig, there is no config.json.
         DataError: PickleOnly or NoWeights, or UnsafePath for a name that leads out of the folder.
     """
-    known = {file.path: file for file in files}
-    for path in known:
-        require_safe(path)
+    known = _safe(files)
+    if is_adapter(known):
+        raise DataError(
+            "NoWeights",
+            "the repository holds a LoRA adapter, no model: name the model that it was made for in "
+            "spec.model.source, and this repository in spec.model.adapters",
+        )
     if CONFIG not in known:
         raise NotFoundError(
             "NoConfig", "the repository has no config.json: it is no model in Hugging Face's layout"
@@ -88,6 +96,38 @@ def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
         raise _no_weights(known)
     companions = (file for path, file in known.items() if COMPANIONS.fullmatch(path) and path != MANIFEST)
     return [*weights, *companions]
+
+
+def select_adapter(files: Iterable[RemoteFile]) -> list[RemoteFile]:
+    """Return what is downloaded of an adapter in PEFT's layout: its weights and their companions at the root.
+
+    Raises:
+        DataError: NotAnAdapter or PickleOnly, or UnsafePath for a name that leads out of the folder.
+    """
+    known = _safe(files)
+    if ADAPTER_CONFIG not in known:
+        raise DataError(
+            "NotAnAdapter",
+            f"the repository has no {ADAPTER_CONFIG}: it is no adapter in PEFT's layout. Name one that is",
+        )
+    if ADAPTER not in known:
+        found = _no_weights(known)
+        pickles = found.reason == "PickleOnly"
+        raise found if pickles else DataError("NotAnAdapter", f"the repository has no {ADAPTER}")
+    companions = (path for path in known if COMPANIONS.fullmatch(path) and path != MANIFEST)
+    return [known[ADAPTER], *(known[path] for path in companions)]
+
+
+def is_adapter(paths: Collection[str]) -> bool:
+    """Whether a repository holds an adapter and no model of its own."""
+    return ADAPTER_CONFIG in paths and not any(WEIGHTS.fullmatch(path) for path in paths)
+
+
+def _safe(files: Iterable[RemoteFile]) -> dict[str, RemoteFile]:
+    known = {file.path: file for file in files}
+    for path in known:
+        require_safe(path)
+    return known
 
 
 def _no_weights(known: dict[str, RemoteFile]) -> DataError:
@@ -108,8 +148,13 @@ def _has_gguf(known: dict[str, RemoteFile]) -> bool:
 
 
 def is_weights(path: str) -> bool:
-    """Whether a selected file holds weights."""
+    """Whether a selected file holds weights of a model."""
     return WEIGHTS.fullmatch(path) is not None
+
+
+def holds_tensors(path: str) -> bool:
+    """Whether a selected file holds weights of a model or of an adapter."""
+    return path == ADAPTER or is_weights(path)
 
 
 def require_safe(path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,8 @@ from tests.cluster.hub import SMOLLM2, TINY
 from tests.cluster.namespaces import Cluster, model_manifest, own_namespace, tries
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-TRIED, UNTRIED = 1, 0
+TRIED, UNTRIED, BOTH = 1, 0, 2
+"""Inspections: of the model, of none, of the model and what is to be served beside it."""
 STRANGE = "hf://slipway-test/unsupported-architecture"
 
 
@@ -56,8 +58,27 @@ MISTAKES = [
     Mistake("small", SMOLLM2, "StoreTooSmall", TRIED, "16Mi", {"store": {"size": "16Mi"}}),
     Mistake("hungry", TINY, "NothingFits", TRIED, "900", {"engine": {"resources": {"memory": "900Gi"}}}),
     Mistake("huge", "hf://slipway-test/huge", "NothingFits", TRIED, "GiB"),
+    Mistake(
+        "draft",
+        TINY,
+        "DraftVocabulary",
+        BOTH,
+        "another vocabulary",
+        {"engine": {"speculative": {"draft": {"source": "hf://slipway-test/other-vocabulary"}}}},
+    ),
+    Mistake(
+        "adapter",
+        TINY,
+        "NotAnAdapter",
+        BOTH,
+        "adapter_config.json",
+        {
+            "engine": {"name": "vllm"},
+            "model": {"adapters": [{"name": "sql", "source": "hf://slipway-test/branches", "mode": "serve"}]},
+        },
+    ),
 ]
-PLANNED = ("architecture", "small", "hungry", "huge")
+PLANNED = ("architecture", "small", "hungry", "huge", "draft")
 PERMANENT = {m.name for m in MISTAKES if m.jobs and m.name not in PLANNED}
 """Those that a stage refused; the others are refused by the plan, which changes when nodes do."""
 
@@ -103,7 +124,7 @@ def test_no_mistake_is_tried_again_and_nothing_is_made_of_it(mistakes: Cluster) 
     expected = {(m.name, "inspect"): m.jobs for m in MISTAKES if m.jobs}
     assert dict(tries(mistakes)) == expected
     pods = [pod["metadata"]["labels"]["slipway.dev/model"] for pod in mistakes.list("pods")]
-    assert sorted(pods) == sorted(name for name, _ in expected)
+    assert Counter(pods) == {name: jobs for (name, _), jobs in expected.items()}
     made = [one for one in mistakes.list(CHILDREN) if one["kind"] not in ("Job", "Pod")]
     kinds = {one["kind"] for one in made}
     assert kinds <= {"NetworkPolicy", "ControllerRevision"}, kinds

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SOURCE = "hf://acme/model"
+DRAFT = {"source": "hf://acme/draft"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Case:
 def engine(**fields: Any) -> dict[str, Any]:
     """A spec with an engine."""
     return {"engine": fields}
+
+
+def adapter(name: str, **fields: Any) -> dict[str, Any]:
+    """A LoRA adapter."""
+    return {"name": name, "source": f"hf://acme/{name[:3]}", "mode": "serve", **fields}
 
 
 def optimize(**fields: Any) -> dict[str, Any]:
@@ -81,6 +87,10 @@ RIGHT = [
     Case("storage class", {"store": {"storageClassName": "fast.local", "size": "0.5Gi"}}),
     Case("caller", {"access": {"allowFrom": [{"namespace": "team-a", "podLabels": {"app": "web"}}]}}),
     Case("flag", engine(args={"flash-attn": ""})),
+    Case("guesses by n-gram", engine(speculative={"tokens": 10, "window": 4})),
+    Case("draft", engine(speculative={"draft": DRAFT, "tokens": 5})),
+    Case("heads", engine(speculative={"method": "medusa", "draft": {**DRAFT, "revision": "v1"}})),
+    Case("adapters", {}, model={"source": SOURCE, "adapters": [adapter("sql"), adapter("tone")]}),
     Case("pinned image", engine(image="docker.io/acme/server@sha256:" + "0" * 64)),
 ]
 
@@ -190,6 +200,62 @@ WRONG = [
     Case("caller's label", caller(podLabels={"A B": "a"}), "spec.access.allowFrom[0].podLabels"),
     Case(
         "caller's label's value", caller(podLabels={"app": "A B"}), "spec.access.allowFrom[0].podLabels.app"
+    ),
+    Case("draft without a source", engine(speculative={"draft": {}}), "spec.engine.speculative.draft.source"),
+    Case(
+        "draft's source",
+        engine(speculative={"draft": {"source": "hf://draft"}}),
+        "spec.engine.speculative.draft.source",
+    ),
+    *(
+        Case(
+            f"{method} without weights",
+            engine(speculative={"method": method}),
+            "spec.engine.speculative.draft",
+        )
+        for method in ("draft", "mlp", "medusa")
+    ),
+    Case(
+        "n-gram with weights",
+        engine(speculative={"method": "ngram", "draft": DRAFT}),
+        "spec.engine.speculative.draft",
+    ),
+    Case(
+        "window with weights",
+        engine(speculative={"draft": DRAFT, "window": 4}),
+        "spec.engine.speculative.window",
+    ),
+    *(
+        Case(
+            f"adapter {name}",
+            {},
+            f"spec.model.adapters[0].{path}",
+            model={"source": SOURCE, "adapters": [wrong]},
+        )
+        for name, path, wrong in (
+            ("without mode", "mode", {"name": "sql", "source": SOURCE}),
+            ("to be merged", "mode", adapter("sql", mode="merge")),
+            ("with a dot", "name", adapter("sql.v1")),
+            ("without organisation", "source", adapter("sql", source="hf://sql")),
+        )
+    ),
+    Case(
+        "two adapters of one name",
+        {},
+        "spec.model.adapters",
+        model={"source": SOURCE, "adapters": [adapter("sql"), adapter("sql")]},
+    ),
+    Case(
+        "adapter named as the model",
+        {},
+        "spec.model.adapters",
+        model={"source": SOURCE, "adapters": [adapter("model")]},
+    ),
+    Case(
+        "too many adapters",
+        {},
+        "spec.model.adapters",
+        model={"source": SOURCE, "adapters": [adapter(f"a{index}") for index in range(17)]},
     ),
     Case("profile", {"checklist": {"profile": "prod"}}, "spec.checklist.profile"),
     Case("suspend in quotes", {"suspend": "yes"}, "spec.suspend"),

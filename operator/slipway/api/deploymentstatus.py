@@ -36,6 +36,8 @@ class MemoryStatus(Model):
     """Compute buffers."""
     overhead: int
     """The server itself."""
+    companions: int | None = None
+    """Draft, heads and adapters beside the model, when there are any."""
     total: int
     """Sum of the parts."""
 
@@ -115,6 +117,21 @@ class ArtifactSummary(Model):
     """Whether it is whole and verified."""
 
 
+class CompanionStatus(Model):
+    """A draft or an adapter, pinned."""
+
+    name: Bounded
+    """draft, or the adapter's name."""
+    kind: Bounded
+    """draft, mlp, medusa or lora."""
+    uri: Annotated[str, Field(max_length=512)]
+    """Where it was resolved."""
+    commit: Annotated[str, Field(max_length=128)]
+    """The commit that is served."""
+    bytes: int
+    """Bytes to download."""
+
+
 class CheckResult(Model):
     """One rule of the production checklist."""
 
@@ -182,6 +199,8 @@ class BenchmarkStatus(Model):
     """Figures by concurrency."""
     metrics_ok: bool | None = None
     """Whether the endpoint's /metrics answered with the engine's metrics."""
+    acceptance_rate: Figure | None = None
+    """Guessed tokens that the model took, of those guessed during the benchmark, such as 62%."""
 
 
 class FailureStatus(Model):
@@ -226,8 +245,10 @@ class ModelDeploymentStatus(Model):
     """The pinned source."""
     plan: PlanStatus | None = None
     """What the planner decided, and why."""
-    artifacts: Annotated[list[ArtifactSummary], Field(max_length=16)] | None = None
-    """ModelArtifacts that this deployment uses, from the source to what is served."""
+    companions: Annotated[list[CompanionStatus], Field(max_length=17)] | None = None
+    """What is served beside the model: draft or heads, and adapters."""
+    artifacts: Annotated[list[ArtifactSummary], Field(max_length=32)] | None = None
+    """ModelArtifacts that this deployment uses, from the source to what is served, then its companions'."""
     quality_loss: Figure | None = None
     """Measured relative increase in perplexity of the served level against f16, such as 7.2%."""
     benchmark: BenchmarkStatus | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ from slipway.api.base import (
     matches,
     positive_rule,
 )
+from slipway.api.companions import Draft
 
 DECIMAL = r"^[0-9]+(\.[0-9]+)?$"
 AT_LEAST_1M = "^(0*[1-9][0-9.]*m?|0+[.][0-9]{0,2}[1-9][0-9]*)([kMGT]i?)?$"
@@ -151,18 +152,56 @@ class Generation(Model):
 ParserName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
+GUESSED: Final = {"ngram": 5, "draft": 5, "mlp": 3, "medusa": 3}
+"""Tokens guessed at once by method, when the spec doesn't say: heads are trained for a few."""
+
+
 class Speculative(Model):
     """Tokens guessed cheaply and checked by the model: the answer stays the same, it comes faster.
 
-    Worth it at low concurrency, and where answers repeat what the prompt says.
+    Worth it at low concurrency, and where guesses come true: the checklist shows how often.
     """
 
-    method: Literal["ngram"] | None = None
-    """ngram (the default): guesses repeat what the text so far has after the same words: code, extraction."""
+    method: Literal["ngram", "draft", "mlp", "medusa"] | None = None
+    """ngram (the default without draft): guesses repeat what the text so far has after the same words: code,
+    extraction. draft (the default with it): a small model guesses. mlp, medusa: heads trained for it do."""
+    draft: Draft | None = None
+    """Where the weights of draft, mlp or medusa come from."""
     tokens: Annotated[int, Field(ge=1, le=32)] | None = None
-    """Tokens guessed at once; default 5."""
+    """Tokens guessed at once; default 5 (7 to 10 pay for code by ngram), for heads 3."""
     window: Annotated[int, Field(ge=1, le=16)] | None = None
-    """Longest run of words that is looked for; default 4."""
+    """Longest run of words that ngram looks for; default 4."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.draft) || !has(self.method) || self.method == 'ngram'",
+            holds=lambda guess: guess.draft is not None or guess.method in (None, "ngram"),
+            message="this method needs weights: name them in draft.source, or set method to ngram",
+            field="draft",
+        ),
+        Rule(
+            cel="!has(self.draft) || !has(self.method) || self.method != 'ngram'",
+            holds=lambda guess: guess.draft is None or guess.method != "ngram",
+            message="ngram needs no weights: drop draft, or set method to draft, mlp or medusa",
+            field="draft",
+        ),
+        Rule(
+            cel="!has(self.window) || !has(self.draft)",
+            holds=lambda guess: guess.window is None or guess.draft is None,
+            message="only ngram looks for runs of words: drop window, or drop draft",
+            field="window",
+        ),
+    )
+
+    @property
+    def kind(self) -> str:
+        """The method, its default resolved."""
+        return self.method or ("draft" if self.draft else "ngram")
+
+    @property
+    def count(self) -> int:
+        """Tokens guessed at once, the default resolved."""
+        return self.tokens or GUESSED[self.kind]
 
 
 class Engine(Model):

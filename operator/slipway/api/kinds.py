@@ -44,6 +44,7 @@ class Kind:
     Attributes:
         spec_rules: rules of ``spec`` that only make sense inside the object, such as immutability.
         root_rules: rules of the whole object; ``holds`` gets the object's name.
+        named_rules: rules of name and spec together; ``holds`` gets both, as a pair.
         scale: whether it has the scale subresource.
         status: None for a kind that nobody reports on.
         namespaced: false for one of the whole cluster.
@@ -58,6 +59,7 @@ class Kind:
     columns: tuple[Column, ...]
     root_rules: tuple[Rule, ...]
     spec_rules: tuple[Rule, ...] = ()
+    named_rules: tuple[Rule, ...] = ()
     scale: bool = False
     namespaced: bool = True
 
@@ -72,6 +74,13 @@ NAME_RULE = Rule(
     "starting with a letter (the Service and the Jobs are named after it)",
     field="metadata.name",
     reason="InvalidName",
+)
+
+ADAPTERS_RULE = Rule(
+    cel="!has(self.spec.model.adapters) || self.spec.model.adapters.all(one, one.name != self.metadata.name)",
+    holds=lambda pair: all(one.name != pair[0] for one in pair[1].model.adapters or ()),
+    message="an adapter has the name of the model itself: requests choose by it, so it needs another",
+    field="spec.model.adapters",
 )
 
 MODEL_DEPLOYMENT = Kind(
@@ -98,6 +107,7 @@ MODEL_DEPLOYMENT = Kind(
         Column("Message", f"{_READY}.message", "The whole reason.", priority=1),
     ),
     root_rules=(NAME_RULE,),
+    named_rules=(ADAPTERS_RULE,),
     scale=True,
 )
 

@@ -15,15 +15,16 @@ from slipway.api.base import (
     Quantity,
     Rule,
     keys_rule,
-    matches,
     positive_rule,
 )
+from slipway.api.companions import Adapter, Draft, Revision, Source, source_rule
 from slipway.api.deploymentstatus import (
     AcceleratorStatus,
     ArtifactSummary,
     BenchmarkStatus,
     ChecklistStatus,
     CheckResult,
+    CompanionStatus,
     FailureStatus,
     LoadLevel,
     MemoryStatus,
@@ -46,6 +47,7 @@ from slipway.api.pools import MOST_POOLS, Pool, PoolStatus
 __all__ = [
     "AcceleratorStatus",
     "Access",
+    "Adapter",
     "ArtifactSummary",
     "Autoscaling",
     "AutoscalingTarget",
@@ -54,6 +56,8 @@ __all__ = [
     "CheckResult",
     "Checklist",
     "ChecklistStatus",
+    "CompanionStatus",
+    "Draft",
     "Engine",
     "FailureStatus",
     "Generation",
@@ -75,31 +79,30 @@ __all__ = [
     "Toleration",
 ]
 
-HF_SOURCE = r"^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
-URI = r"^[a-z][a-z0-9+.-]*://.+$"
-
 
 class ModelSource(Model):
     """Which model, at which revision, read with which credential."""
 
-    source: Annotated[str, Field(min_length=6, max_length=512, pattern=URI)]
+    source: Source
     """URI of the model, for example hf://Qwen/Qwen2.5-7B-Instruct (hf://ORG/NAME, the Hugging Face hub or
     what the installation names in its place). The only required field of a ModelDeployment."""
-    revision: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    revision: Revision | None = None
     """Branch, tag or commit; default main. It is resolved to a commit once for each change of this object,
     then pinned: what the branch does later changes nothing that runs."""
     secret_ref: LocalRef | None = None
     """Secret in this namespace whose key "token" opens a private or gated repository. Only Jobs mount it;
     the operator never reads it."""
+    adapters: Annotated[list[Adapter], Field(max_length=16)] | None = None
+    """LoRA adapters served beside the model, each under a name of its own."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        source_rule("spec.model.revision"),
         Rule(
-            cel=f"!self.source.startsWith('hf://') || self.source.matches('{HF_SOURCE}')",
-            holds=lambda model: not model.source.startswith("hf://") or matches(HF_SOURCE, model.source),
-            message="a Hugging Face source is written hf://ORG/NAME, such as hf://Qwen/Qwen2.5-7B-Instruct; "
-            "a branch, tag or commit goes into spec.model.revision",
-            field="source",
-            reason="InvalidSource",
+            cel="!has(self.adapters) || self.adapters.all(one, "
+            "self.adapters.exists_one(other, other.name == one.name))",
+            holds=lambda model: len({one.name for one in model.adapters or ()}) == len(model.adapters or ()),
+            message="two adapters have one name: requests choose by it, so each needs its own",
+            field="adapters",
         ),
     )
 

@@ -101,6 +101,11 @@ NAME_CONFLICT = "NameConflict"
 STORE_TOO_SMALL = "StoreTooSmall"
 """spec.store.size is less than the artifacts need; no claim was made."""
 
+DRAFT_VOCABULARY = "DraftVocabulary"
+"""The draft has another vocabulary than the model: its guesses would mean other words."""
+COMPANION_MISMATCH = "CompanionMismatch"
+"""Heads or an adapter were made for another model, or guess fewer tokens than the spec asks for."""
+
 # What the planner can't do.
 NOTHING_FITS = "NothingFits"
 """No node can hold any allowed plan; the message names the nearest miss."""

@@ -162,7 +162,7 @@ def _root(kind: Kind) -> dict[str, Any]:
             "spec": spec,
             **({"status": build_schema(kind.status)} if kind.status else {}),
         },
-        "x-kubernetes-validations": [build_rule(rule) for rule in kind.root_rules],
+        "x-kubernetes-validations": [build_rule(rule) for rule in (*kind.root_rules, *kind.named_rules)],
     }
 
 

@@ -13,7 +13,7 @@ PLACEHOLDERS = (
     "modelPath", "modelFile", "modelName", "port", "contextLength", "concurrency", "threads", "dtype",
     "tensorParallel", "pipelineParallel", "dataParallel", "devices", "gpuMemoryShare", "kvCacheDtype",
     "quantization", "loadFormat", "structuredOutput", "toolParser", "reasoningParser", "speculativeTokens",
-    "speculativeWindow", "temperature", "topP", "topK", "maxTokens",
+    "speculativeWindow", "draftPath", "temperature", "topP", "topK", "maxTokens",
 )  # fmt: skip
 """Names that arguments, command and environment may hold in braces."""
 _PLACEHOLDER = re.compile(r"\{([A-Za-z]+)\}")
@@ -86,7 +86,8 @@ class ServingEngineSpec(Model):
     """What it can do beyond answering, to the arguments that are added when a spec asks for it:
     tensor-parallel, pipeline-parallel, data-parallel, memory-share, prefix-caching, chunked-prefill,
     kv-cache-fp8 (and other types), load-format, structured-output, tool-parser, reasoning-parser,
-    speculative-ngram, sampling-defaults."""
+    speculative-ngram, speculative-draft, speculative-mlp and speculative-medusa (placeholder {draftPath}),
+    sampling-defaults."""
     env: Annotated[dict[str, Argument], Field(max_length=64)] | None = None
     """The container's environment."""
     port: Annotated[int, Field(ge=1024, le=65535)] | None = None

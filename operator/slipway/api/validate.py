@@ -73,7 +73,9 @@ def problems(obj: dict[str, Any]) -> list[Problem]:
         return [*found, problem(("spec",), f"{text}; at least spec.model.source is needed")]
     found += _structure_problems(spec)
     found += _rule_problems(ModelDeploymentSpec, spec, ("spec",))
-    found += _catalogue_problems(spec)
+    parsed = salvage(ModelDeploymentSpec, spec)
+    found += _named_problems(obj.get("metadata"), parsed)
+    found += _catalogue_problems(spec, parsed)
     found += _pool_problems(obj.get("metadata"), spec)
     return found
 
@@ -97,6 +99,13 @@ def _name_problems(metadata: Any) -> Iterator[Problem]:
         for rule in MODEL_DEPLOYMENT.root_rules:
             if not rule.holds(name):
                 yield problem(where, f"{shown(name)}: {rule.message}", rule.reason)
+
+
+def _named_problems(metadata: Any, parsed: ModelDeploymentSpec | None) -> Iterator[Problem]:
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    for rule in MODEL_DEPLOYMENT.named_rules:
+        if parsed and not rule.holds((name, parsed)):
+            yield problem(tuple(rule.field.split(".")), rule.message, rule.reason)
 
 
 def _structure_problems(spec: dict[str, Any]) -> Iterator[Problem]:
@@ -178,13 +187,13 @@ def _drop(node: Any, location: Location) -> None:
         return
 
 
-def _catalogue_problems(spec: dict[str, Any]) -> Iterator[Problem]:
+def _catalogue_problems(spec: dict[str, Any], parsed: ModelDeploymentSpec | None) -> Iterator[Problem]:
     """What this version does not know: scheme and level."""
-    source = _text(spec, "model", "source")
-    scheme = source.split("://")[0]
-    if "://" in source and scheme not in SCHEMES:
-        text = f"the scheme {scheme}:// is not known; {suggest(scheme, SCHEMES)}"
-        yield problem(("spec", "model", "source"), text, reasons.UNKNOWN_SCHEME)
+    for where, source in _sources(spec, parsed):
+        scheme = source.split("://")[0]
+        if "://" in source and scheme not in SCHEMES:
+            text = f"the scheme {scheme}:// is not known; {suggest(scheme, SCHEMES)}"
+            yield problem(where, text, reasons.UNKNOWN_SCHEME)
     level = _text(spec, "optimize", "level")
     if level and level not in ("auto", *LEVELS):
         text = f"{shown(level)} {unknown_level(level)}; {suggest(level, ('auto', *LEVELS))}"
@@ -202,6 +211,16 @@ def _pool_problems(metadata: Any, spec: dict[str, Any]) -> Iterator[Problem]:
                 f"{shown(short)}: {name}-{short} has more than {NAME_LIMIT} characters; shorten one of them"
             )
             yield problem(("spec", "pools", index, "name"), text, reasons.INVALID_NAME)
+
+
+def _sources(spec: dict[str, Any], parsed: ModelDeploymentSpec | None) -> Iterator[tuple[Location, str]]:
+    """Every source that the spec names; of companions those with a valid structure."""
+    yield ("spec", "model", "source"), _text(spec, "model", "source")
+    guess = parsed.engine.speculative if parsed and parsed.engine else None
+    if guess and guess.draft:
+        yield ("spec", "engine", "speculative", "draft", "source"), guess.draft.source
+    for index, one in enumerate((parsed.model.adapters if parsed else None) or ()):
+        yield ("spec", "model", "adapters", index, "source"), one.source
 
 
 def _text(spec: dict[str, Any], part: str, field: str) -> str:

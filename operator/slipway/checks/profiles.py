@@ -34,6 +34,8 @@ class Profile:
         replicas: ready engine pods, at least.
         nodes: different nodes that these pods run on, at least.
         claim_free: unused part of the artifact's claim, at least; percent.
+        acceptance: guessed tokens that the model takes, at least; percent.
+        speculative_concurrency: requests at once with speculative decoding, at most.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Profile:
     replicas: Threshold
     nodes: Threshold
     claim_free: Threshold
+    acceptance: Threshold
+    speculative_concurrency: Threshold
 
 
 _ERROR_RATE = Threshold(1, "%", "ours: 99 % of requests answered, the lowest objective in common use")
@@ -56,6 +60,13 @@ _REQUESTS = Threshold(
 _OUTPUT_TOKENS = Threshold(32, "tokens", "the benchmark Job asks for this many (SLIPWAY_OUTPUT_TOKENS)")
 _CLAIM_FREE = Threshold(
     5, "%", "mke2fs keeps 5 % of an ext4 volume for root (-m), which a non-root Job can't write to"
+)
+_ACCEPTANCE = Threshold(50, "%", "ours: below, more than half of what the draft computes is thrown away")
+_SPECULATIVE_CONCURRENCY = Threshold(
+    16,
+    "requests",
+    "ours: checking guesses is cheap while hardware waits for weights, and vLLM's guide offers guessing for "
+    "low to medium load that is bound by memory",
 )
 _REPLICAS = Threshold(2, "replicas", "one pod is one drain, crash or eviction away from no answer")
 
@@ -79,6 +90,8 @@ EDGE = Profile(
     replicas=_REPLICAS,
     nodes=Threshold(1, "node(s)", "ours: an edge site often is one node; a second pod still covers a crash"),
     claim_free=_CLAIM_FREE,
+    acceptance=_ACCEPTANCE,
+    speculative_concurrency=_SPECULATIVE_CONCURRENCY,
 )
 CHAT = Profile(
     name="chat",
@@ -96,6 +109,8 @@ CHAT = Profile(
     replicas=_REPLICAS,
     nodes=Threshold(2, "node(s)", "the loss of one node must leave an answer"),
     claim_free=_CLAIM_FREE,
+    acceptance=_ACCEPTANCE,
+    speculative_concurrency=_SPECULATIVE_CONCURRENCY,
 )
 
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (EDGE, CHAT)}

@@ -171,10 +171,10 @@ def read_nodes(file: str) -> list[NodeFacts]:
         ) from error
 
 
-def read_model(folder: Path, parameters: int | None) -> ModelFacts:
+def read_model(folder: Path, parameters: int | None, *, vocabulary: bool = False) -> ModelFacts:
     """Facts of a model's folder: config.json, and the weights' headers or index when they are there.
 
-    A count that is only computed is said on standard error.
+    A count that is only computed is said on standard error. The vocabulary is read where a draft asks for it.
 
     Raises:
         UsageError: a file is missing, broken, or describes no language model.
@@ -188,12 +188,14 @@ def read_model(folder: Path, parameters: int | None) -> ModelFacts:
     path = folder / "config.json"
     if not path.exists():
         raise UsageError(f"--model {folder}: it holds no config.json")
-    config = _read_json(path)
-    modelopt = _read_json(folder / MODELOPT) if (folder / MODELOPT).is_file() else None
+    config = read_json(path)
+    modelopt = read_json(folder / MODELOPT) if (folder / MODELOPT).is_file() else None
     counted, routed, weight_bytes = _weights(folder, config, modelopt)
     files = [path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("*/*"))]
     try:
-        facts = model_facts(config, parameters or counted, weight_bytes, Beside(files, modelopt, routed))
+        tokens = _vocabulary(folder) if vocabulary else ""
+        beside = Beside(files, modelopt, routed, tokens)
+        facts = model_facts(config, parameters or counted, weight_bytes, beside)
     except InvalidSpecError as error:
         raise UsageError(f"--model {folder}: {error}") from error
     if not (parameters or counted):
@@ -206,7 +208,19 @@ def read_model(folder: Path, parameters: int | None) -> ModelFacts:
     return facts
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _vocabulary(folder: Path) -> str:
+    from slipway_runtime.vocabulary import FILE, vocabulary
+
+    path = folder / FILE
+    return vocabulary(path.read_bytes()) if path.is_file() else ""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Raises:
+        UsageError: it can't be read, or holds something else.
+    """
     try:
         found = json.loads(read_text(str(path)))
     except ValueError as error:
@@ -243,7 +257,7 @@ def _weights(
             raise UsageError(f"{folder}: {error}") from error
         return *real_weights(headers, config, modelopt), sum(path.stat().st_size for path in files)
     index = folder / INDEX
-    metadata = _read_json(index).get("metadata") if index.is_file() else None
+    metadata = read_json(index).get("metadata") if index.is_file() else None
     figures = metadata if isinstance(metadata, dict) else {}
     counted = None if method(config, modelopt) else _positive(figures.get("total_parameters"))
     return counted, 0, _positive(figures.get("total_size"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.cli import FINDINGS, OK, UsageError, complain, epilog, terminal_width, wrap
+from slipway.cli._companions import add_companions, companions_of
 from slipway.cli._inputs import (
     Given,
     Refused,
@@ -48,6 +49,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=epilog(EXAMPLES, EXIT_CODES),
     )
     add_inputs(parser)
+    add_companions(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -65,8 +67,9 @@ def run(args: argparse.Namespace) -> int:
             "--model DIR is needed: a folder with the model's config.json (in a cluster, inspect reads it)"
         )
     models, settings = read_models(args.file), settings_or_refusal()
-    facts, nodes = read_model(Path(args.model), args.parameters), nodes_or_assumed(args.nodes)
-    outcomes = [(one.name, outcome(one, facts, nodes, settings)) for one in models]
+    facts = read_model(Path(args.model), args.parameters, vocabulary=args.draft is not None)
+    nodes = nodes_or_assumed(args.nodes)
+    outcomes = [(one.name, outcome(one, facts, nodes, settings, args)) for one in models]
     if args.output == "json":
         _print_json([None if isinstance(found, tuple) else found for _, found in outcomes])
     else:
@@ -81,7 +84,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def outcome(
-    one: Given | Refused, facts: ModelFacts, nodes: list[NodeFacts], settings: Settings
+    one: Given | Refused,
+    facts: ModelFacts,
+    nodes: list[NodeFacts],
+    settings: Settings,
+    args: argparse.Namespace,
 ) -> PlanStatus | tuple[str, ...]:
     """The plan of one ModelDeployment, or why it has none."""
     from slipway.engines import decide
@@ -91,7 +98,8 @@ def outcome(
     if isinstance(one, Refused):
         return one.mistakes
     try:
-        return plan_status(decide(one.spec, facts, nodes, settings))
+        beside = companions_of(args, one.spec)
+        return plan_status(decide(one.spec, facts, nodes, settings, beside))
     except InvalidSpecError as error:
         return (str(error),)
 
@@ -120,6 +128,7 @@ def _rows(name: str, plan: PlanStatus) -> Iterator[tuple[str, str]]:
         ("KV cache", memory.kv_cache),
         ("activations", memory.activations),
         ("overhead", memory.overhead),
+        *((("companions", memory.companions),) if memory.companions else ()),
     )
     yield "model", name
     yield "engine", plan.engine

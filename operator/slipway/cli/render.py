@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from slipway.cli import FINDINGS, OK, UsageError, complain, epilog
+from slipway.cli._companions import add_companions, companions_of
 from slipway.cli._inputs import (
     Given,
     Refused,
@@ -24,6 +25,8 @@ from slipway.errors import InvalidSpecError
 
 if TYPE_CHECKING:
     from slipway.manifests.owner import Owner
+    from slipway.manifests.revision import Pinned
+    from slipway.plan.companions import Companion
     from slipway.plan.decision import Plan
     from slipway.plan.facts import ModelFacts, NodeFacts
     from slipway.settings import Settings
@@ -53,6 +56,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=epilog(EXAMPLES, EXIT_CODES),
     )
     add_inputs(parser)
+    add_companions(parser)
     parser.add_argument(
         "--commit", metavar="SHA", help="what the revision resolves to; part of the artifacts' names"
     )
@@ -66,14 +70,15 @@ def run(args: argparse.Namespace) -> int:
     if args.commit and not COMMIT.fullmatch(args.commit):
         raise UsageError(f"--commit {args.commit}: a commit has 40 hexadecimal digits")
     models, settings = read_models(args.file), settings_or_refusal()
-    facts = read_model(Path(args.model), args.parameters) if args.model else None
+    wants = args.draft is not None
+    facts = read_model(Path(args.model), args.parameters, vocabulary=wants) if args.model else None
     nodes = nodes_or_assumed(args.nodes) if facts else []
     objects: list[dict[str, Any]] = []
     failed = False
     for one in models:
         try:
             given = _valid(one, args.namespace)
-            objects += [*_objects(given, facts, nodes, settings, args.commit), *_before_pools(given)]
+            objects += [*_objects(given, facts, nodes, settings, args), *_before_pools(given)]
         except InvalidSpecError as error:
             complain("render", f"{one.name}: {error}")
             failed = True
@@ -108,7 +113,11 @@ def _once(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _objects(
-    given: Given, facts: ModelFacts | None, nodes: list[NodeFacts], settings: Settings, commit: str | None
+    given: Given,
+    facts: ModelFacts | None,
+    nodes: list[NodeFacts],
+    settings: Settings,
+    args: argparse.Namespace,
 ) -> list[dict[str, Any]]:
     """Every object of one ModelDeployment; without facts only what comes before the plan."""
     from slipway.engines import decide
@@ -117,8 +126,10 @@ def _objects(
     if facts is None:
         _say(f"{given.name}: no --model, so only what comes first: the plan rests on what inspect reads")
         return first
-    plan = decide(given.spec, facts, nodes, settings)
-    rest = _rest(given, facts, plan, _commit(commit, given), settings)
+    beside = companions_of(args, given.spec)
+    plan = decide(given.spec, facts, nodes, settings, beside)
+    pinned = _pinned(given, facts, plan, _commit(args.commit, given), settings, beside)
+    rest = _rest(given, pinned, settings)
     return [*first, *(obj for obj in rest if obj not in first)]
 
 
@@ -180,64 +191,88 @@ def _owner(given: Given) -> Owner:
 
 def _first(given: Given, settings: Settings) -> list[dict[str, Any]]:
     """What comes before a plan."""
+    from slipway.manifests.companions import inquiries
     from slipway.manifests.jobs import build_inspect_job
     from slipway.manifests.network import build_model_job_policy
     from slipway.plan.spec_hash import planning_hash
 
     owner = _owner(given)
     policy = [build_model_job_policy(owner, settings)] if settings.network_policy else []
-    return [*policy, build_inspect_job(owner, given.spec, settings, 1, planning_hash(given.spec))]
+    hashed = planning_hash(given.spec)
+    return [
+        *policy,
+        build_inspect_job(owner, given.spec, settings, 1, hashed),
+        *(
+            build_inspect_job(owner, given.spec, settings, 1, inquiry, one)
+            for inquiry, one in inquiries(given.spec, hashed).items()
+        ),
+    ]
 
 
-def _rest(
-    given: Given, facts: ModelFacts, plan: Plan, commit: str, settings: Settings
-) -> list[dict[str, Any]]:
-    """The revision, the artifacts with their Jobs, what serves, the benchmark."""
+def _pinned(
+    given: Given,
+    facts: ModelFacts,
+    plan: Plan,
+    commit: str,
+    settings: Settings,
+    beside: tuple[Companion, ...],
+) -> Pinned:
     from slipway.manifests.artifacts import artifact_chain
-    from slipway.manifests.jobs import build_benchmark_job
-    from slipway.manifests.owner import PublishedArtifact
-    from slipway.manifests.revision import Pinned, build_revision
-    from slipway.manifests.serving import build_serving
+    from slipway.manifests.companions import with_chains
+    from slipway.manifests.revision import Pinned
     from slipway.plan.spec_hash import planning_hash
 
-    owner, spec = _owner(given), given.spec
-    chain = artifact_chain(spec, commit, plan)
-    names = tuple(one.name for one in chain)
-    hashed = planning_hash(spec)
-    pinned = Pinned(hashed, spec.model.source, commit, facts, plan, settings.images, names)
+    names = tuple(one.name for one in artifact_chain(given.spec, commit, plan))
+    plain = Pinned(
+        planning_hash(given.spec), given.spec.model.source, commit, facts, plan, settings.images, names
+    )
+    return replace(plain, companions=with_chains(given.spec, beside, plan.form))
+
+
+def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
+    """The revision, the artifacts with their Jobs, what serves, the benchmark."""
+    from slipway.manifests.companions import published_companion
+    from slipway.manifests.jobs import build_benchmark_job
+    from slipway.manifests.owner import PublishedArtifact
+    from slipway.manifests.revision import build_revision
+    from slipway.manifests.serving import build_serving
+
+    owner, spec, plan, names = _owner(given), given.spec, pinned.plan, pinned.artifacts
     revision = build_revision(owner, 1, pinned)
-    served = PublishedArtifact(names[-1], names[-1], UNKNOWN_DIGEST, plan.level)
+    beside = tuple(published_companion(one, one.artifacts[-1], UNKNOWN_DIGEST) for one in pinned.companions)
+    served = PublishedArtifact(names[-1], names[-1], UNKNOWN_DIGEST, plan.level, beside)
     _say(f"{given.name}: the artifact's digest is unknown before it is built: zeros stand for it")
     name = revision["metadata"]["name"]
     return [
         revision,
-        *_artifacts(given, facts, commit, plan, settings),
+        *_artifacts(given, pinned, settings),
         *build_serving(owner, spec, plan, served, settings, name),
         build_benchmark_job(owner, spec, plan, names[0], settings, 1, name),
     ]
 
 
-def _artifacts(
-    given: Given, facts: ModelFacts, commit: str, plan: Plan, settings: Settings
-) -> list[dict[str, Any]]:
+def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
     """Each artifact with its policy, its claim and the first try of each stage."""
     from slipway.api import API_VERSION
     from slipway.manifests.artifacts import artifact_chain, build_artifact
     from slipway.manifests.claims import build_claim
+    from slipway.manifests.companions import with_companions
     from slipway.manifests.jobs import StageInputs, build_stage_job, placement, stages
     from slipway.manifests.network import build_artifact_job_policy
     from slipway.manifests.owner import Owner
 
     secret = given.spec.model.secret_ref
-    where = placement(given.spec, plan)
-    inputs = StageInputs(secret=secret.name if secret else None, placement=where, facts=facts)
+    where = placement(given.spec, pinned.plan)
+    inputs = StageInputs(secret=secret.name if secret else None, placement=where)
     objects = []
-    for one in artifact_chain(given.spec, commit, plan):
+    chain = artifact_chain(given.spec, pinned.commit, pinned.plan)
+    for one in with_companions(chain, given.spec, pinned.companions, pinned.plan.form):
         artifact = build_artifact(one, [_owner(given)], given.namespace)
         owner = Owner(API_VERSION, "ModelArtifact", one.name, "", given.namespace)
         objects += [artifact, build_claim(owner, artifact, settings)]
         if settings.network_policy:
             objects.append(build_artifact_job_policy(owner, artifact, settings))
-        own = replace(inputs, parent_claim=one.parent)
+        beside = one.parent or pinned.anchor(one.name)
+        own = replace(inputs, parent_claim=beside, facts=pinned.facts_of(one.name))
         objects += [build_stage_job(owner, artifact, stage, 1, own, settings) for stage in stages(artifact)]
     return objects

@@ -13,10 +13,11 @@ from types import MappingProxyType
 from slipway.api import reasons
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.validate import Problem, problem, suggest
-from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.base import EngineDef, Launch, Metrics, Mounted
 from slipway.engines.custom import build_engine
 from slipway.errors import InvalidSpecError
 from slipway.plan.capabilities import lacking
+from slipway.plan.companions import Companion
 from slipway.plan.decide import decide as decide_among
 from slipway.plan.decision import Plan
 from slipway.plan.facts import CPU, EngineFacts, ModelFacts, NodeFacts
@@ -27,6 +28,7 @@ __all__ = [
     "EngineDef",
     "Launch",
     "Metrics",
+    "Mounted",
     "Problem",
     "all_engines",
     "decide",
@@ -101,10 +103,14 @@ def engine_facts(settings: Settings) -> tuple[EngineFacts, ...]:
 
 
 def decide(
-    spec: ModelDeploymentSpec, facts: ModelFacts, nodes: Sequence[NodeFacts], settings: Settings
+    spec: ModelDeploymentSpec,
+    facts: ModelFacts,
+    nodes: Sequence[NodeFacts],
+    settings: Settings,
+    companions: Sequence[Companion] = (),
 ) -> Plan:
     """``plan.decide.decide`` among the engines of this installation; its errors."""
-    return decide_among(spec, facts, nodes, settings, engine_facts(settings))
+    return decide_among(spec, facts, nodes, settings, engine_facts(settings), companions)
 
 
 def image_of(settings: Settings, spec: ModelDeploymentSpec, plan: Plan) -> str:

@@ -87,7 +87,7 @@ def share_of_free(plan: Plan) -> str:
     The plan's share is of the whole device: what it leaves for the cache is the same here.
     """
     device, memory, devices = _device(plan)
-    taken = (memory.weights + memory.overhead) / devices
+    taken = (memory.weights + memory.overhead + memory.companions) / devices
     room = device.memory * device.share / 100 - taken - memory.activations / devices
     return f"{min(0.95, max(0.05, room / max(1.0, device.memory - taken))):.2f}"
 
@@ -95,7 +95,7 @@ def share_of_free(plan: Plan) -> str:
 def share_of_static(plan: Plan) -> str:
     """Share for weights and KV cache of the whole device, for engines that leave activations out of it."""
     device, memory, devices = _device(plan)
-    beside = (memory.activations + memory.overhead) / devices
+    beside = (memory.activations + memory.overhead + memory.companions) / devices
     return f"{max(0.05, device.share / 100 - beside / max(1, device.memory)):.2f}"
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.api.modeldeployment import ModelDeploymentSpec, Speculative
 from slipway.api.validate import Problem
 from slipway.engines import lifecycle
+from slipway.plan.companions import LORA
 from slipway.plan.decision import Plan
 from slipway.plan.facts import EngineFacts
 
@@ -25,6 +26,8 @@ class Metrics:
         generated_tokens: counter of generated tokens.
         ttft: histogram of the time to the first token, seconds; empty when the engine has none.
         kv_use: gauge of the KV cache in use, 0 to 1; empty when the engine has none.
+        drafted: counter of tokens guessed by speculative decoding; empty when the engine has none.
+        accepted: counter of those that the model took.
         path: where they are served.
     """
 
@@ -35,7 +38,26 @@ class Metrics:
     generated_tokens: str
     ttft: str = ""
     kv_use: str = ""
+    drafted: str = ""
+    accepted: str = ""
     path: str = "/metrics"
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A companion inside the container.
+
+    Attributes:
+        name: ``draft``, or the adapter's name.
+        kind: ``draft``, ``mlp``, ``medusa`` or ``lora``.
+        path: folder that holds its published artifact.
+        rank: the largest of an adapter.
+    """
+
+    name: str
+    kind: str
+    path: str
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,17 +67,46 @@ class Launch:
     Attributes:
         model_name: the name under which clients ask for the model (the ModelDeployment's name).
         model_path: folder inside the container that holds the published artifact.
+        companions: what is mounted beside it. Engines take draft and adapters from here: the spec may be
+            ahead of the revision that serves.
     """
 
     spec: ModelDeploymentSpec
     plan: Plan
     model_name: str
     model_path: str
+    companions: tuple[Mounted, ...] = ()
 
     @property
     def embeds(self) -> bool:
         """The model turns text into vectors."""
         return self.plan.embeds
+
+    @property
+    def ngram(self) -> Speculative | None:
+        """Guesses by n-gram, when the spec asks for them."""
+        guess = self._guess
+        return guess if guess and guess.kind == "ngram" else None
+
+    @property
+    def draft(self) -> Mounted | None:
+        """The weights that guess, when the spec asks for them and they are there."""
+        kind = self._guess.kind if self._guess else ""
+        return next((one for one in self.companions if one.kind == kind), None)
+
+    @property
+    def guessed(self) -> int:
+        """Tokens guessed at once; 0 without speculative decoding."""
+        return self._guess.count if self._guess else 0
+
+    @property
+    def adapters(self) -> tuple[Mounted, ...]:
+        """Adapters, in the order of the spec."""
+        return tuple(one for one in self.companions if one.kind == LORA)
+
+    @property
+    def _guess(self) -> Speculative | None:
+        return self.spec.engine.speculative if self.spec.engine else None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from slipway.plan.quantities import GIB, quantity
 
 DEFAULT_PORT: Final = 8000
 GGUF_FILE: Final = "model.gguf"
-OWN_CAPABILITIES: Final = frozenset({*CAPABILITIES, "multi-node"} - {"system-prompt"})
+OWN_CAPABILITIES: Final = frozenset({*CAPABILITIES, "multi-node"} - {"system-prompt", "adapters"})
+"""A placeholder stands for one text: adapters would be as many as the spec has."""
 RANK: Final = 50
 _NAME: Final = re.compile(r"\{([A-Za-z]+)\}")
 
@@ -108,7 +109,7 @@ def _metrics(spec: ServingEngineSpec) -> Metrics:
 def _args(spec: ServingEngineSpec, launch: Launch, port: int) -> list[str]:
     """The arguments, then those of what plan and spec ask for, then the user's own."""
     wished, plan = launch.spec.engine or Engine(), launch.plan
-    asked = {name for name, one in CAPABILITIES.items() if one.asked(wished)}
+    asked = {name for name, one in CAPABILITIES.items() if one.by(launch.spec)}
     parallel = {
         "tensor-parallel": plan.parallel.tensor,
         "pipeline-parallel": plan.parallel.pipeline,
@@ -152,7 +153,7 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
 def placeholders(launch: Launch, port: int) -> dict[str, str]:
     """What ``api.servingengine.PLACEHOLDERS`` stand for; what nobody said is empty."""
     plan, wished = launch.plan, launch.spec.engine or Engine()
-    generation, guess = wished.generation or Generation(), wished.speculative
+    generation, guess, draft = wished.generation or Generation(), launch.ngram, launch.draft
     device = plan.accelerator
     values: dict[str, Any] = {
         "modelPath": launch.model_path,
@@ -174,8 +175,9 @@ def placeholders(launch: Launch, port: int) -> dict[str, str]:
         "structuredOutput": wished.structured_output,
         "toolParser": wished.tool_parser,
         "reasoningParser": wished.reasoning_parser,
-        "speculativeTokens": (guess.tokens or 5) if guess else None,
+        "speculativeTokens": launch.guessed or None,
         "speculativeWindow": (guess.window or 4) if guess else None,
+        "draftPath": draft.path if draft else None,
         "temperature": generation.temperature,
         "topP": generation.top_p,
         "topK": generation.top_k,

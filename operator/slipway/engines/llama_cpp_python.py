@@ -35,7 +35,7 @@ def args(launch: Launch) -> list[str]:
     """Arguments from plan and spec; those of the user come last. Each takes a value, with underscores."""
     plan, engine = launch.plan, launch.spec.engine or Engine()
     dtype = GGML_TYPES.get(engine.kv_cache_dtype or "")
-    guess = engine.speculative
+    guess = launch.ngram
     given = {
         "--model": f"{launch.model_path}/model.gguf",
         "--model_alias": launch.model_name,
@@ -51,7 +51,7 @@ def args(launch: Launch) -> list[str]:
         # Values of fewer bits can't be read without it.
         "--flash_attn": "true" if dtype else None,
         "--draft_model": "prompt-lookup-decoding" if guess else None,
-        "--draft_model_num_pred_tokens": str(guess.tokens or 5) if guess else None,
+        "--draft_model_num_pred_tokens": str(launch.guessed) if guess else None,
     }
     own = (engine.args or {}).items()
     more = {f"--{name.replace('-', '_')}": value or "true" for name, value in sorted(own)}

@@ -17,7 +17,7 @@ from slipway.engines.chat import PREFIX_VARIABLE, WRITTEN_TEMPLATE, chat_prefix
 from slipway.plan.facts import EngineFacts, Loads
 
 PORT = 8080
-GUESS_TOKENS, GUESS_WINDOW = 5, 4
+GUESS_WINDOW = 4
 ALL_LAYERS = 999
 """More layers than any model has: all of them go to the device."""
 SERVER = "/usr/bin/llama-server"
@@ -40,6 +40,8 @@ METRICS = Metrics(
     waiting="llamacpp:requests_deferred",
     prompt_tokens="llamacpp:prompt_tokens_total",
     generated_tokens="llamacpp:tokens_predicted_total",
+    drafted="llamacpp:spec_decode_num_draft_tokens_total",
+    accepted="llamacpp:spec_decode_num_accepted_tokens_total",
 )
 
 GENERATION_PROBE = (
@@ -93,6 +95,9 @@ RESERVED: Mapping[str, str] = {
     **dict.fromkeys(
         ("spec-type", "spec-ngram-simple-size-n", "spec-ngram-simple-size-m"), "spec.engine.speculative"
     ),
+    **dict.fromkeys(("spec-draft-model", "md", "model-draft", "spec-draft-n-max"), "spec.engine.speculative"),
+    **dict.fromkeys(("spec-draft-hf", "hfd", "hfrd", "hf-repo-draft"), "spec.engine.speculative.draft"),
+    **dict.fromkeys(("spec-draft-ngl", "ngld", "gpu-layers-draft"), "spec.engine.speculative"),
     **dict.fromkeys(("ctk", "cache-type-k", "ctv", "cache-type-v"), "spec.engine.kvCacheDtype"),
     **dict.fromkeys(("host", "port", "api-prefix", "reuse-port"), ""),
     **dict.fromkeys(("metrics", "ui", "webui", "no-ui", "no-webui", "jinja", "no-jinja"), ""),
@@ -151,7 +156,6 @@ def _device_args(launch: Launch) -> dict[str, str | None]:
     plan, engine = launch.plan, launch.spec.engine or Engine()
     on_device = plan.accelerator is not None
     dtype = None if engine.kv_cache_dtype in (None, "auto") else engine.kv_cache_dtype
-    guess = engine.speculative
     return {
         "--n-gpu-layers": str(plan.gpu_layers or ALL_LAYERS) if on_device else None,
         # The plan has fitted everything; the server would shrink what it was not told.
@@ -160,9 +164,25 @@ def _device_args(launch: Launch) -> dict[str, str | None]:
         "--cache-type-v": dtype,
         # Values of fewer bits can't be read without it.
         "--flash-attn": "on" if dtype else None,
-        "--spec-type": "ngram-simple" if guess else None,
-        "--spec-ngram-simple-size-n": _text(guess.window or GUESS_WINDOW) if guess else None,
-        "--spec-ngram-simple-size-m": _text(guess.tokens or GUESS_TOKENS) if guess else None,
+        **_speculative(launch),
+    }
+
+
+def _speculative(launch: Launch) -> dict[str, str | None]:
+    """Guesses; ``--draft-max`` and its kin still stand in the help, and end the server."""
+    if launch.ngram is not None:
+        return {
+            "--spec-type": "ngram-simple",
+            "--spec-ngram-simple-size-n": str(launch.ngram.window or GUESS_WINDOW),
+            "--spec-ngram-simple-size-m": str(launch.guessed),
+        }
+    if launch.draft is None:
+        return {}
+    return {
+        "--spec-type": "draft-simple",
+        "--spec-draft-model": f"{launch.draft.path}/{MODEL_FILE}",
+        "--spec-draft-n-max": str(launch.guessed),
+        "--spec-draft-ngl": str(ALL_LAYERS) if launch.plan.accelerator is not None else None,
     }
 
 
@@ -222,6 +242,7 @@ ENGINE = EngineDef(
                 "pipeline-parallel",
                 "prefix-caching",
                 "speculative-ngram",
+                "speculative-draft",
             }
         ),
         goals=frozenset({"", "throughput", "latency", "cost", "quality"}),

@@ -40,6 +40,7 @@ RESERVED: Final[Mapping[str, str]] = {
     "enable-prefix-caching": "spec.engine.prefixCaching",
     "tool-call-parser": "spec.engine.toolParser",
     "reasoning-parser": "spec.engine.reasoningParser",
+    "adapters": "spec.model.adapters",
     "generation-config": "spec.engine.generation",
     **dict.fromkeys(("nnodes", "node-rank", "dist-init-addr"), ""),
 }
@@ -58,11 +59,13 @@ def args(launch: Launch) -> list[str]:
         "--model-name": launch.model_name,
         "--server-name": "0.0.0.0",  # noqa: S104 - a pod is reached from outside, and by its own probes
         "--server-port": PORT,
-        "--backend": "turbomind",
+        # TurboMind serves no adapters.
+        "--backend": "pytorch" if launch.adapters else "turbomind",
         "--session-len": plan.context_length,
         "--max-batch-size": plan.concurrency,
         "--dtype": plan.dtype or None,
-        "--model-format": plan.method if plan.method in FORMATS else None,
+        # The other backend reads it in the model's own configuration.
+        "--model-format": plan.method if plan.method in FORMATS and not launch.adapters else None,
         "--tp": plan.parallel.tensor if plan.parallel.tensor > 1 else None,
         "--quant-policy": QUANT_POLICY.get(engine.kv_cache_dtype or ""),
         "--cache-max-entry-count": share_of_free(plan) if plan.accelerator else None,
@@ -71,7 +74,9 @@ def args(launch: Launch) -> list[str]:
     }
     # Off by default here, on in all others: spec.engine.prefixCaching promises the same of each.
     cached = [] if engine.prefix_caching is False else ["--enable-prefix-caching"]
-    return [chat.model_folder(launch), *flags(given), *cached, *user_args(launch.spec)]
+    modules = [f"{one.name}={one.path}" for one in launch.adapters]
+    named = ["--adapters", *modules] if modules else []
+    return [chat.model_folder(launch), *flags(given), *named, *cached, *user_args(launch.spec)]
 
 
 def env(launch: Launch) -> dict[str, str]:
@@ -99,7 +104,7 @@ ENGINE = EngineDef(
         architectures={"nvidia": frozenset({"amd64"})},
         capabilities=frozenset({
             "sampling-defaults", "tensor-parallel", "memory-share", "prefix-caching", "tool-parser",
-            "reasoning-parser", "kv-cache-int8", "kv-cache-int4",
+            "reasoning-parser", "kv-cache-int8", "kv-cache-int4", "adapters",
         }),
         modalities=frozenset({"text", "multimodal"}),
         rank=4,

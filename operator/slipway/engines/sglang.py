@@ -16,7 +16,6 @@ from slipway.plan.quantities import GIB
 
 PORT: Final = 8000
 RENDEZVOUS_PORT: Final = 20000
-DEFAULT_TOKENS: Final = 5
 DEFAULT_WINDOW: Final = 4
 AMD64: Final = frozenset({"amd64"})
 AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8", "bnb": "bitsandbytes"}
@@ -49,6 +48,9 @@ RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("speculative-ngram-max-trie-depth", "speculative-ngram-max-bfs-breadth"), "spec.engine.speculative"
     ),
+    **dict.fromkeys(("speculative-num-steps", "speculative-eagle-topk"), "spec.engine.speculative"),
+    **dict.fromkeys(("speculative-draft-model-path", "speculative-draft-model"), "spec.engine.speculative"),
+    **dict.fromkeys(("enable-lora", "lora-paths", "max-loras-per-batch"), "spec.model.adapters"),
     "grammar-backend": "spec.engine.structuredOutput",
     "tool-call-parser": "spec.engine.toolParser",
     "reasoning-parser": "spec.engine.reasoningParser",
@@ -93,14 +95,19 @@ def args(launch: Launch) -> list[str]:
         "--reasoning-parser": engine.reasoning_parser,
         "--chat-template": chat.template_path(launch),
         **_device(launch),
-        **_speculative(engine),
+        **_speculative(launch),
+        # A batch of requests to the base alone takes a place, too.
+        "--max-loras-per-batch": len(launch.adapters) + 1 if launch.adapters else None,
     }
     switched = {
+        "--enable-lora": bool(launch.adapters),
         "--enable-metrics": True,
         "--disable-radix-cache": engine.prefix_caching is False,
         "--is-embedding": launch.embeds,
     }
-    return [*flags(given), *(name for name, on in switched.items() if on), *user_args(launch.spec)]
+    modules = [f"{one.name}={one.path}" for one in launch.adapters]
+    named = ["--lora-paths", *modules] if modules else []
+    return [*flags(given), *named, *(name for name, on in switched.items() if on), *user_args(launch.spec)]
 
 
 def _device(launch: Launch) -> dict[str, str | int | None]:
@@ -111,18 +118,26 @@ def _device(launch: Launch) -> dict[str, str | int | None]:
     return {"--mem-fraction-static": share_of_static(plan)}
 
 
-def _speculative(engine: Engine) -> dict[str, str | int | None]:
+def _speculative(launch: Launch) -> dict[str, str | int | None]:
     """One run of guesses, as other engines make; a tree's breadth of 10 would leave 5 tokens no step."""
-    if engine.speculative is None:
+    tokens = launch.guessed
+    if launch.draft is not None:
+        return {
+            "--speculative-algorithm": "STANDALONE",
+            "--speculative-draft-model-path": launch.draft.path,
+            "--speculative-num-steps": tokens,
+            "--speculative-eagle-topk": 1,
+            "--speculative-num-draft-tokens": tokens + 1,
+        }
+    if launch.ngram is None:
         return {}
-    tokens = engine.speculative.tokens or DEFAULT_TOKENS
     return {
         "--speculative-algorithm": "NGRAM",
         # The last token that is certain counts as the first of the draft.
         "--speculative-num-draft-tokens": tokens + 1,
         "--speculative-ngram-max-bfs-breadth": 1,
         # A run in the cache is what was matched and what followed it.
-        "--speculative-ngram-max-trie-depth": (engine.speculative.window or DEFAULT_WINDOW) + tokens,
+        "--speculative-ngram-max-trie-depth": (launch.ngram.window or DEFAULT_WINDOW) + tokens,
     }
 
 
@@ -162,7 +177,8 @@ ENGINE = EngineDef(
         capabilities=frozenset({
             "system-prompt", "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel",
             "multi-node", "memory-share", "prefix-caching", "chunked-prefill", "load-format",
-            "structured-output", "tool-parser", "reasoning-parser", "speculative-ngram", "kv-cache-fp8",
+            "structured-output", "tool-parser", "reasoning-parser", "speculative-ngram", "speculative-draft",
+            "adapters", "kv-cache-fp8",
         }),
         modalities=frozenset({"text", "multimodal", "embedding"}),
         rank=3,

@@ -21,7 +21,6 @@ from slipway.plan.quantities import GIB
 PORT: Final = 8000
 GRAMMARS: Final[Mapping[str, str]] = {"guidance": "llguidance"}
 """Grammar backends that vLLM calls otherwise."""
-DEFAULT_TOKENS: Final = 5
 DEFAULT_WINDOW: Final = 4
 STEP_TOKENS: Final = 8192
 """Tokens of a step, its default; a longer prompt is refused unless prefill is in chunks."""
@@ -89,7 +88,7 @@ def args(launch: Launch) -> list[str]:
 def options(launch: Launch) -> dict[str, Any]:
     """What has no argument; a YAML file, of which JSON is a part."""
     engine = launch.spec.engine or Engine()
-    guess = engine.speculative
+    guess = launch.ngram
     grammar = engine.structured_output or "xgrammar"
     cache = {
         "enable_block_reuse": engine.prefix_caching is not False,
@@ -98,7 +97,7 @@ def options(launch: Launch) -> dict[str, Any]:
     }
     guessing = {
         "decoding_type": "NGram",
-        "max_draft_len": (guess.tokens or DEFAULT_TOKENS) if guess else None,
+        "max_draft_len": launch.guessed if guess else None,
         "max_matching_ngram_size": (guess.window or DEFAULT_WINDOW) if guess else None,
     }
     return {

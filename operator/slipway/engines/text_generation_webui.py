@@ -21,7 +21,6 @@ from slipway.plan.facts import CPU, EngineFacts, Loads
 PORT: Final = 8000
 PYTHON: Final = "python3.13"
 AMD64: Final = frozenset({"amd64"})
-DEFAULT_TOKENS: Final = 5
 DEFAULT_WINDOW: Final = 4
 USER_DATA: Final = "/tmp/user_data"  # noqa: S108 - the pod's own emptyDir
 START: Final = f"""\
@@ -43,6 +42,7 @@ RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("gpu-layers", "n-gpu-layers", "cpu"), "spec.engine.resources"),
     "cache-type": "spec.engine.kvCacheDtype",
     **dict.fromkeys(("spec-type", "spec-ngram-size-n", "spec-ngram-size-m"), "spec.engine.speculative"),
+    **dict.fromkeys(("model-draft", "draft-max", "gpu-layers-draft"), "spec.engine.speculative"),
     "temperature": "spec.engine.generation.temperature",
     "top-p": "spec.engine.generation.topP",
     "top-k": "spec.engine.generation.topK",
@@ -62,7 +62,7 @@ def command(launch: Launch) -> list[str]:
 def args(launch: Launch) -> list[str]:
     """Arguments from plan and spec; those of the user come last."""
     plan, engine = launch.plan, launch.spec.engine or Engine()
-    generation, guess = engine.generation or Generation(), engine.speculative
+    generation, guess = engine.generation or Generation(), launch.ngram
     layers = 0 if plan.accelerator is None else plan.gpu_layers or ALL_LAYERS
     given: dict[str, str | int | None] = {
         "--model-dir": launch.model_path,
@@ -79,13 +79,24 @@ def args(launch: Launch) -> list[str]:
         "--cache-type": None if engine.kv_cache_dtype in (None, "auto") else engine.kv_cache_dtype,
         "--spec-type": "ngram-simple" if guess else None,
         "--spec-ngram-size-n": (guess.window or DEFAULT_WINDOW) if guess else None,
-        "--spec-ngram-size-m": (guess.tokens or DEFAULT_TOKENS) if guess else None,
+        "--spec-ngram-size-m": launch.guessed if guess else None,
+        **_draft(launch),
         "--temperature": generation.temperature,
         "--top-p": generation.top_p,
         "--top-k": generation.top_k,
         "--chat-template-file": chat.template_path(launch),
     }
     return ["--api", "--nowebui", "--listen", *flags(given), *user_args(launch.spec)]
+
+
+def _draft(launch: Launch) -> dict[str, str | int | None]:
+    if launch.draft is None:
+        return {}
+    return {
+        "--model-draft": f"{launch.draft.path}/{MODEL_FILE}",
+        "--draft-max": launch.guessed,
+        "--gpu-layers-draft": 0 if launch.plan.accelerator is None else ALL_LAYERS,
+    }
 
 
 def env(launch: Launch) -> dict[str, str]:
@@ -111,7 +122,8 @@ ENGINE = EngineDef(
         loads={CPU: (Loads("gguf"),), "nvidia": (Loads("gguf"),)},
         architectures={CPU: AMD64, "nvidia": AMD64},
         capabilities=frozenset({
-            "system-prompt", "sampling-defaults", "speculative-ngram", "kv-cache-q8_0", "kv-cache-q4_0",
+            "system-prompt", "sampling-defaults", "speculative-ngram", "speculative-draft", "kv-cache-q8_0",
+            "kv-cache-q4_0",
         }),
         rank=13,
     ),

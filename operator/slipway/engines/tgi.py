@@ -1,6 +1,7 @@
 """Text Generation Inference 3.3, its last release: safetensors on GPUs. By name only.
 
-It has no served name: requests may ask for any, and ``/v1/models`` shows the folder.
+It has no served name: requests may ask for any, and ``/v1/models`` shows the folder. The name of an adapter
+asks for that one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from slipway.plan.facts import EngineFacts, Loads
 from slipway.plan.quantities import GIB
 
 PORT: Final = 8000
-DEFAULT_TOKENS: Final = 5
 QUEUE: Final = 128
 """Requests that may wait and run, the launcher's own default; it refuses more."""
 AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8", "bnb": "bitsandbytes-nf4"}
@@ -45,6 +45,7 @@ RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dtype", "quantize"), "spec.optimize.method"),
     "kv-cache-dtype": "spec.engine.kvCacheDtype",
     "speculate": "spec.engine.speculative",
+    "lora-adapters": "spec.model.adapters",
 }
 """Arguments that Slipway sets, or that would break its probes, to the field to use instead (empty: none)."""
 
@@ -53,7 +54,6 @@ def args(launch: Launch) -> list[str]:
     """Arguments from plan and spec; those of the user come last."""
     plan, engine = launch.plan, launch.spec.engine or Engine()
     device, shards = plan.accelerator, plan.parallel.tensor
-    guess = engine.speculative
     given: dict[str, str | int | None] = {
         "--model-id": launch.model_path,
         "--hostname": "0.0.0.0",  # noqa: S104 - a pod is reached from outside, and by its own probes
@@ -72,7 +72,9 @@ def args(launch: Launch) -> list[str]:
         "--quantize": AT_LOAD[plan.method] if plan.at_load else None,
         "--cuda-memory-fraction": f"{device.share / 100:g}" if device else None,
         "--kv-cache-dtype": "fp8_e4m3fn" if engine.kv_cache_dtype == "fp8" else None,
-        "--speculate": (guess.tokens or DEFAULT_TOKENS) if guess else None,
+        "--speculate": launch.guessed if launch.ngram else None,
+        # The name of a request's model chooses; one that is none of these is the base.
+        "--lora-adapters": ",".join(f"{one.name}={one.path}" for one in launch.adapters) or None,
         "--usage-stats": "off",
     }
     return [*flags(given), *user_args(launch.spec)]
@@ -113,7 +115,9 @@ ENGINE = EngineDef(
             "gaudi": (Loads("none"),),
         },
         architectures={"nvidia": AMD64, "amd": AMD64, "intel": AMD64, "gaudi": AMD64},
-        capabilities=frozenset({"tensor-parallel", "memory-share", "speculative-ngram", "kv-cache-fp8"}),
+        capabilities=frozenset({
+            "tensor-parallel", "memory-share", "speculative-ngram", "adapters", "kv-cache-fp8",
+        }),
         modalities=frozenset({"text", "multimodal"}),
         rank=6,
         overhead=round(1.5 * GIB),

@@ -20,8 +20,11 @@ from slipway.plan.quantities import GIB
 PORT: Final = 8000
 BOTH: Final = frozenset({"amd64", "arm64"})
 AMD64: Final = frozenset({"amd64"})
-DEFAULT_TOKENS: Final = 5
 DEFAULT_WINDOW: Final = 4
+GUESSES: Final[Mapping[str, str]] = {"draft": "draft_model", "mlp": "mlp_speculator", "medusa": "medusa"}
+"""Our methods to vLLM's."""
+RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What ``--max-lora-rank`` takes."""
 AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8"}
 """Methods that vLLM applies to 16-bit weights while it loads them, to its ``--quantization``."""
 SHUTDOWN_SECONDS: Final = 20
@@ -73,6 +76,8 @@ RESERVED: Final[Mapping[str, str]] = {
     "enable-chunked-prefill": "spec.engine.chunkedPrefill",
     "load-format": "spec.engine.loadFormat",
     **dict.fromkeys(("speculative-config", "sc", "spec-method", "spec-tokens"), "spec.engine.speculative"),
+    "spec-model": "spec.engine.speculative",
+    **dict.fromkeys(("enable-lora", "lora-modules", "max-loras", "max-lora-rank"), "spec.model.adapters"),
     "structured-outputs-config": "spec.engine.structuredOutput",
     **dict.fromkeys(("tool-call-parser", "enable-auto-tool-choice"), "spec.engine.toolParser"),
     "reasoning-parser": "spec.engine.reasoningParser",
@@ -114,7 +119,7 @@ def args(launch: Launch) -> list[str]:
         "--data-parallel-size": parallel.data if parallel.data > 1 else None,
         "--kv-cache-dtype": None if engine.kv_cache_dtype in (None, "auto") else engine.kv_cache_dtype,
         "--load-format": engine.load_format,
-        "--speculative-config": _speculative(engine),
+        "--speculative-config": _speculative(launch),
         "--structured-outputs-config.backend": engine.structured_output,
         "--tool-call-parser": engine.tool_parser,
         "--reasoning-parser": engine.reasoning_parser,
@@ -123,6 +128,7 @@ def args(launch: Launch) -> list[str]:
         "--shutdown-timeout": SHUTDOWN_SECONDS,
         **_embeds(launch),
         **_nodes(plan),
+        **_adapters(launch),
     }
     wished = {
         "--enable-prefix-caching": engine.prefix_caching,
@@ -130,8 +136,11 @@ def args(launch: Launch) -> list[str]:
         "--enable-auto-tool-choice": True if engine.tool_parser else None,
         # Without a GPU there are no graphs to capture, and compiling takes minutes on few cores.
         "--enforce-eager": True if device is None else None,
+        "--enable-lora": True if launch.adapters else None,
     }
-    return [*flags(given), *switches(wished), *user_args(launch.spec)]
+    modules = [f"{one.name}={one.path}" for one in launch.adapters]
+    named = ["--lora-modules", *modules] if modules else []
+    return [*flags(given), *named, *switches(wished), *user_args(launch.spec)]
 
 
 def _embeds(launch: Launch) -> dict[str, str | int | None]:
@@ -149,15 +158,34 @@ def _nodes(plan: Plan) -> dict[str, str | int | None]:
     }
 
 
-def _speculative(engine: Engine) -> str | None:
-    if engine.speculative is None:
+def _speculative(launch: Launch) -> str | None:
+    wished: dict[str, str | int]
+    if launch.ngram is not None:
+        wished = {
+            "method": "ngram",
+            "num_speculative_tokens": launch.guessed,
+            "prompt_lookup_max": launch.ngram.window or DEFAULT_WINDOW,
+        }
+    elif launch.draft is not None:
+        wished = {
+            "method": GUESSES[launch.draft.kind],
+            "model": launch.draft.path,
+            "num_speculative_tokens": launch.guessed,
+        }
+    else:
         return None
-    wished = {
-        "method": "ngram",
-        "num_speculative_tokens": engine.speculative.tokens or DEFAULT_TOKENS,
-        "prompt_lookup_max": engine.speculative.window or DEFAULT_WINDOW,
-    }
     return json.dumps(wished, separators=(",", ":"))
+
+
+def _adapters(launch: Launch) -> dict[str, str | int | None]:
+    """All adapters may be in one batch, each with the largest rank, which is rounded up to a kernel's."""
+    if not launch.adapters:
+        return {}
+    rank = max(one.rank for one in launch.adapters)
+    return {
+        "--max-loras": len(launch.adapters),
+        "--max-lora-rank": next((one for one in RANKS if one >= rank), RANKS[-1]),
+    }
 
 
 def _generation(launch: Launch) -> str | None:
@@ -209,7 +237,8 @@ ENGINE = EngineDef(
         capabilities=frozenset({
             "system-prompt", "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel",
             "multi-node", "memory-share", "prefix-caching", "chunked-prefill", "load-format",
-            "structured-output", "tool-parser", "reasoning-parser", "speculative-ngram", "kv-cache-fp8",
+            "structured-output", "tool-parser", "reasoning-parser", "speculative-ngram", "speculative-draft",
+            "speculative-mlp", "speculative-medusa", "adapters", "kv-cache-fp8",
         }),
         modalities=frozenset({"text", "multimodal", "embedding"}),
         goals=frozenset({"", "throughput", "latency", "cost", "quality"}),
@@ -235,6 +264,8 @@ ENGINE = EngineDef(
         generated_tokens="vllm:generation_tokens_total",
         ttft="vllm:time_to_first_token_seconds",
         kv_use="vllm:kv_cache_usage_perc",
+        drafted="vllm:spec_decode_num_draft_tokens_total",
+        accepted="vllm:spec_decode_num_accepted_tokens_total",
     ),
     reserved_args=RESERVED,
     command=command,

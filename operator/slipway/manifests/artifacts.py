@@ -47,19 +47,32 @@ def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[A
 
     An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
     """
-    uri = spec.model.source
     steps: list[tuple[str, str | None, int]] = [("source", None, plan.sizes.source)]
     if plan.form == "gguf":
         if plan.level not in CONVERTED:
             steps.append(("gguf", "F16", plan.sizes.f16))
         steps.append(("gguf", plan.level, plan.sizes.level))
+    return chain_of(spec.model.source, commit, steps, spec.store)
+
+
+def chain_of(
+    uri: str, commit: str, steps: Sequence[tuple[str, str | None, int]], store: Store | None
+) -> list[ArtifactPlan]:
+    """The artifacts of these steps, each made from the one before it.
+
+    Args:
+        uri: of the source.
+        commit: of it.
+        steps: method, level and expected bytes of each.
+        store: where they lie.
+    """
     chain: list[ArtifactPlan] = []
     recipe: list[list[str | None]] = []
     for method, level, expected_bytes in steps:
         recipe.append([method, level])
         name = _name(uri, level or method, digest([uri, commit, recipe]))
         parent = chain[-1].name if chain else None
-        chain.append(ArtifactPlan(name, uri, commit, method, level, parent, expected_bytes, spec.store))
+        chain.append(ArtifactPlan(name, uri, commit, method, level, parent, expected_bytes, store))
     return chain
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec, PodOverrides
 from slipway.engines import EngineDef, Launch, engine_named, image_of
-from slipway.manifests import names, pod
+from slipway.manifests import companions, names, pod
 from slipway.manifests.names import served_name
 from slipway.manifests.owner import Owner, PublishedArtifact, child
 from slipway.manifests.placement import placement
@@ -40,7 +40,7 @@ def build_deployment(
 ) -> dict[str, Any]:
     """The Deployment, named as its owner; without ``replicas`` while autoscaling is set."""
     engine = engine_named(settings, plan.engine)
-    startup = engine.startup_probe(Launch(spec, plan, served_name(owner.name, spec), MODEL_PATH))
+    startup = engine.startup_probe(_launch(owner.name, spec, plan, artifact))
     budget = startup["periodSeconds"] * startup["failureThreshold"] + PROGRESS_MARGIN_SECONDS
     own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name, artifact=artifact.name)
     body: dict[str, Any] = {
@@ -88,17 +88,19 @@ def build_template(
         **(overrides.annotations or {}),
         # Another artifact is another pod, though its name may be the same.
         names.ARTIFACT_DIGEST: artifact.digest,
+        **companions.marks(artifact),
     }
     body: dict[str, Any] = {
         **pod.pod_basics(settings),
         **placement(spec, plan).fields(None if spreads(spec) else _together(owner.name)),
         "terminationGracePeriodSeconds": engine.drain.grace_seconds,
         **(_apart(owner.name) if spreads(spec) else {}),
-        "containers": [_container(engine, owner.name, spec, plan, settings)],
+        "containers": [_container(engine, _launch(owner.name, spec, plan, artifact), artifact, settings)],
         "volumes": [
             pod.claim_volume("model", artifact.claim, read_only=True),
             pod.scratch("tmp", engine.scratch),
             pod.scratch("shm", bytes_text(plan.resources.shared_memory), "Memory"),
+            *companions.volumes(artifact),
         ],
     }
     if overrides.priority_class_name:
@@ -130,10 +132,15 @@ def _mine(name: str) -> dict[str, Any]:
     return {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector(name)}}
 
 
+def _launch(name: str, spec: ModelDeploymentSpec, plan: Plan, artifact: PublishedArtifact) -> Launch:
+    beside = tuple(one.mounted for one in artifact.companions)
+    return Launch(spec, plan, served_name(name, spec), MODEL_PATH, companions=beside)
+
+
 def _container(
-    engine: EngineDef, name: str, spec: ModelDeploymentSpec, plan: Plan, settings: Settings
+    engine: EngineDef, launch: Launch, artifact: PublishedArtifact, settings: Settings
 ) -> dict[str, Any]:
-    launch = Launch(spec, plan, model_name=served_name(name, spec), model_path=MODEL_PATH)
+    spec, plan = launch.spec, launch.plan
     return {
         "name": CONTAINER,
         "image": image_of(settings, spec, plan),
@@ -153,6 +160,7 @@ def _container(
             pod.mount("model", MODEL_PATH, read_only=True, sub_path=PUBLISHED),
             pod.mount("tmp", "/tmp"),  # noqa: S108 - an emptyDir
             pod.mount("shm", "/dev/shm"),  # noqa: S108 - an emptyDir
+            *companions.mounts(artifact),
         ],
     }
 

@@ -16,6 +16,7 @@ from slipway.manifests.job_sizes import JobSize, Subject, stage_size
 from slipway.manifests.owner import Owner, child
 from slipway.manifests.placement import Placement, placement
 from slipway.manifests.service import service_url
+from slipway.plan.companions import Wanted, role
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.plan.quantities import bytes_text, quantity
@@ -59,7 +60,7 @@ class StageInputs:
 
     Attributes:
         secret: name of the Secret with key ``token`` (mounted for ``fetch`` only); None for none.
-        parent_claim: claim of the parent artifact; None for the source.
+        parent_claim: claim of the parent artifact; of a companion's source ``Pinned.anchor``; else None.
         facts: of the model, for the memory; None when they can't be read: then sizes are guessed.
         placement: where the engine may run, so that it can read the volume.
     """
@@ -99,20 +100,27 @@ def job_name(subject: str, stage: str, attempt: int) -> str:
 
 
 def build_inspect_job(
-    owner: Owner, spec: ModelDeploymentSpec, settings: Settings, attempt: int, spec_hash: str
+    owner: Owner,
+    spec: ModelDeploymentSpec,
+    settings: Settings,
+    attempt: int,
+    spec_hash: str,
+    companion: Wanted | None = None,
 ) -> dict[str, Any]:
-    """The Job that resolves the commit and reads the model's facts.
+    """The Job that resolves the commit and reads the facts of the model, or of a companion.
 
     Its name is ``job_name(f"{owner.name}-{spec_hash[:6]}", "inspect", attempt)``; it has the label
     ``slipway.dev/spec-hash``.
     """
+    source, kind = companion or spec.model, companion.kind if companion else role(spec)
     work = _Work(
         name=job_name(f"{owner.name}-{spec_hash[:6]}", "inspect", attempt),
         stage="inspect",
         labels={"model": owner.name, "spec-hash": spec_hash},
         env={
-            "SLIPWAY_SOURCE": spec.model.source,
-            "SLIPWAY_REVISION": spec.model.revision or DEFAULT_REVISION,
+            "SLIPWAY_SOURCE": source.source,
+            "SLIPWAY_REVISION": source.revision or DEFAULT_REVISION,
+            **({"SLIPWAY_ROLE": kind} if kind else {}),
         },
         secret=spec.model.secret_ref.name if spec.model.secret_ref else None,
         placement=placement(spec, None),
@@ -171,6 +179,7 @@ def build_benchmark_job(
     ``source_claim`` is the source artifact's claim, for the tokenizer.
     """
     metrics = engine_named(settings, plan.engine).metrics
+    guesses = spec.engine is not None and spec.engine.speculative is not None and metrics.drafted
     work = _Work(
         name=job_name(revision, "benchmark", attempt),
         stage="benchmark",
@@ -180,6 +189,7 @@ def build_benchmark_job(
             "SLIPWAY_MODEL_NAME": names.served_name(owner.name, spec),
             "SLIPWAY_METRICS_PATH": metrics.path,
             "SLIPWAY_METRICS_PREFIX": metrics.prefix,
+            **({"SLIPWAY_GUESSES": f"{metrics.accepted} {metrics.drafted}"} if guesses else {}),
             **BENCHMARK,
             **({"SLIPWAY_BENCHMARK_ROUTE": contract.EMBEDDINGS} if plan.embeds else {}),
         },

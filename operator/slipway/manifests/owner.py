@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.engines import Mounted
 from slipway.resources import Resource
 
 
@@ -25,6 +26,21 @@ class Owner:
 
 
 @dataclass(frozen=True)
+class PublishedCompanion:
+    """The ready artifact of a companion: its claim holds ``published/`` with the manifest's ``digest``.
+
+    Attributes:
+        key: its name among all companions of the model.
+        mounted: as the engine sees it.
+    """
+
+    key: str
+    mounted: Mounted
+    claim: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class PublishedArtifact:
     """The ready artifact that is served: its claim holds ``published/`` with the manifest's ``digest``."""
 
@@ -32,6 +48,7 @@ class PublishedArtifact:
     claim: str
     digest: str
     level: str
+    companions: tuple[PublishedCompanion, ...] = ()
 
 
 def owner_reference(owner: Owner, *, controller: bool = True) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from slipway.manifests.names import STORE_COMPONENT, digest, labels
 from slipway.manifests.owner import Owner, child
+from slipway.plan.companions import Companion
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.resources import REVISION
@@ -18,6 +19,8 @@ from slipway.settings import Images, Settings
 
 SPEC_HASH_LABEL = "slipway.dev/spec-hash"
 """Label of a ControllerRevision: ``plan.spec_hash.planning_hash`` of the spec that it was made for."""
+LATER: Final = frozenset({"companions", "price", "vocabulary"})
+"""Fields that came later: without them a revision is what it was before, as its name is the hash of it."""
 T = TypeVar("T")
 
 
@@ -33,6 +36,7 @@ class Pinned:
         artifacts: names of the artifact chain, source first.
         asked: value of the annotation by which a person wished it, empty when nobody did.
         engine: spec of the ServingEngine that serves, in JSON; empty for a built-in engine.
+        companions: what is served beside the model, each with its commit and its artifacts.
     """
 
     spec_hash: str
@@ -44,6 +48,21 @@ class Pinned:
     artifacts: tuple[str, ...]
     asked: str = ""
     engine: str = ""
+    companions: tuple[Companion, ...] = ()
+
+    def facts_of(self, artifact: str) -> ModelFacts | None:
+        """Facts of the model that an artifact of this name is made of; None for one that is no model."""
+        found = next((one for one in self.companions if artifact in one.artifacts), None)
+        return self.facts if found is None or artifact in self.artifacts else found.facts
+
+    def anchor(self, artifact: str) -> str | None:
+        """Claim beside which a companion's source must lie, so that one node can mount both; None for others.
+
+        Volumes of one node or zone are bound by the first pod that mounts them: the Job that fetches a
+        companion mounts the model's source, too, and so goes where that is.
+        """
+        sources = {one.artifacts[0] for one in self.companions if one.artifacts} - set(self.artifacts)
+        return self.artifacts[0] if artifact in sources else None
 
 
 def revision_name(owner_name: str, number: int, pinned: Pinned) -> str:
@@ -90,6 +109,7 @@ def read_pinned(raw: dict[str, Any]) -> Pinned:
             artifacts=tuple(str(one) for one in data["artifacts"]),
             asked=str(data.get("asked", "")),
             engine=str(data.get("engine", "")),
+            companions=_read(tuple[Companion, ...], data.get("companions", [])),
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise ValueError(
@@ -126,13 +146,15 @@ def _data(pinned: Pinned) -> dict[str, Any]:
         "artifacts": list(pinned.artifacts),
         **({"asked": pinned.asked} if pinned.asked else {}),
         **({"engine": pinned.engine} if pinned.engine else {}),
+        **({"companions": _wire(pinned.companions)} if pinned.companions else {}),
     }
 
 
 def _wire(value: Any) -> Any:
     """A dataclass as JSON with camelCase keys; tuples become lists."""
     if is_dataclass(value):
-        return {to_camel(one.name): _wire(getattr(value, one.name)) for one in fields(value)}
+        found = {to_camel(one.name): _wire(getattr(value, one.name)) for one in fields(value)}
+        return {key: inner for key, inner in found.items() if inner or key not in LATER}
     if isinstance(value, tuple | list):
         return [_wire(one) for one in value]
     return value

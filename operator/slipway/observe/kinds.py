@@ -65,8 +65,10 @@ def _pod(raw: Raw) -> list[str]:
 
 def listed_artifacts(raw: Raw) -> list[str]:
     """Names of the artifacts that a ControllerRevision of ours lists."""
-    names = (raw.get("data") or {}).get("artifacts") or ()
-    return [str(name) for name in names]
+    data = raw.get("data") or {}
+    names = list(data.get("artifacts") or ())
+    names += [name for one in data.get("companions") or () for name in one.get("artifacts") or ()]
+    return [str(name) for name in dict.fromkeys(names)]
 
 
 def _revision(raw: Raw) -> list[str]:

@@ -186,7 +186,7 @@ def _progress(stage: str, step: Step, said: Mapping[str, Any]) -> dict[str, Any]
 def _job(
     seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, *, stage: str, number: int
 ) -> Raw:
-    inputs = _of_first(users)
+    inputs = _of_first(users, seen.artifact["metadata"]["name"])
     if stage == "fetch" and seen.credential:
         inputs = replace(inputs, secret=seen.credential.name)
     if seen.parent is not None:
@@ -194,8 +194,8 @@ def _job(
     return jobs.build_stage_job(_owner(seen.artifact), seen.artifact, stage, number, inputs, settings)
 
 
-def _of_first(users: tuple[User, ...]) -> jobs.StageInputs:
-    """Where the engine of the first user will run, as its Jobs bind the volume; and the model's facts."""
+def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:
+    """Where the engine of the first user will run, as its Jobs bind the volume; and facts of what is made."""
     for user in users:
         try:
             spec = read_spec(user.model, None)
@@ -203,5 +203,8 @@ def _of_first(users: tuple[User, ...]) -> jobs.StageInputs:
         except (InvalidSpecError, ValueError):
             continue
         where = jobs.placement(spec, pinned.plan if pinned else None)
-        return jobs.StageInputs(placement=where, facts=pinned.facts if pinned else None)
+        if pinned is None:
+            return jobs.StageInputs(placement=where)
+        facts, beside = pinned.facts_of(artifact), pinned.anchor(artifact)
+        return jobs.StageInputs(placement=where, facts=facts, parent_claim=beside)
     return jobs.StageInputs()

@@ -5,6 +5,7 @@ A step of the ModelDeployment's pass.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from slipway.api import API_VERSION, reasons
@@ -14,7 +15,7 @@ from slipway.manifests.artifacts import ArtifactPlan
 from slipway.manifests.owner import Owner
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
-from slipway.passes import attempt, planning
+from slipway.passes import attempt, companions, planning
 from slipway.passes.artifact import is_ready
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
@@ -23,7 +24,8 @@ from slipway.plan import stages
 
 def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | None:
     """What is to be served; None while it is being built, or when it may not be served."""
-    chain = artifacts.artifact_chain(scene.spec, chosen.pinned.commit, chosen.pinned.plan)
+    served = artifacts.artifact_chain(scene.spec, chosen.pinned.commit, chosen.pinned.plan)
+    chain = companions.whole_chain(scene, chosen.pinned, served)
     held = scene.seen.artifacts
     draft.fields["artifacts"] = [
         {"name": one.name, "level": one.level or "source", "ready": is_ready(held.get(one.name))}
@@ -39,7 +41,8 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
     if waits is not None:
         _waiting(waits, held.get(waits.name), stays, draft)
         return None
-    return _gate(scene, chain[-1], held[chain[-1].name], stays, draft)
+    found = _gate(scene, served[-1], held[served[-1].name], stays, draft)
+    return found and replace(found, companions=companions.published(scene, chosen.pinned) or ())
 
 
 def _serving_revision(scene: Scene) -> str:

@@ -13,20 +13,19 @@ from typing import Any, Final
 from slipway.api import reasons
 from slipway.engines import ENGINES, decide, image_of
 from slipway.errors import InvalidSpecError, NothingFitsError
-from slipway.manifests import artifacts, jobs, network, revision
+from slipway.manifests import artifacts, revision
+from slipway.manifests.companions import inquiries, with_chains
 from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
 from slipway.observe.observed import ModelObserved, Raw
-from slipway.passes import attempt, tries
-from slipway.passes.attempt import Circumstances
+from slipway.passes import companions, inspection, tries
 from slipway.passes.kept import read_revision
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
 from slipway.plan import revision as history
-from slipway.plan import stages
+from slipway.plan.companions import Companion
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.plan.model_config import facts_from_wire
-from slipway.plan.stages import Do, Step
 from slipway.plan.summary import plan_status
 from slipway.settings import Images
 
@@ -35,13 +34,11 @@ REPLAN: Final = "slipway.dev/replan"
 GROUPS_SECONDS: Final = 60.0
 """How often a model that nothing holds is looked at while no replica can take several nodes: the kind that
 makes them may come, and says nothing of it."""
-MARK_LIMIT: Final = 256
-"""Characters of an annotation's value that count."""
 
 
 def asked(model: Raw) -> str:
     """A user's wish for another plan, empty when there is none."""
-    return str(model["metadata"].get("annotations", {}).get(REPLAN, ""))[:MARK_LIMIT]
+    return str(model["metadata"].get("annotations", {}).get(REPLAN, ""))[: inspection.MARK_LIMIT]
 
 
 def pin(scene: Scene, draft: Draft) -> Chosen | None:
@@ -50,13 +47,13 @@ def pin(scene: Scene, draft: Draft) -> Chosen | None:
     _drop_stale_inspections(scene, draft)
     if found is not None:
         return _pinned(scene, found.name, draft)
-    if scene.seen.known is not None and (facts := _known_facts(scene.seen.known)) is not None:
-        _decide(scene, *facts, draft)
-        return None
-    step = _inspect(scene, draft)
-    facts = _inspected(step.result, draft) if step else None
-    if facts is not None:
-        _decide(scene, *facts, draft)
+    facts = _known_facts(scene.seen.known, scene) if scene.seen.known is not None else None
+    if facts is None:
+        step = inspection.inspect(scene, _inquiry(scene), draft)
+        facts = _inspected(step.result, draft) if step else None
+    beside = companions.inspect(scene, _inquiry(scene), draft) if facts is not None else None
+    if facts is not None and beside is not None:
+        _decide(scene, *facts, beside, draft)
     return None
 
 
@@ -86,51 +83,21 @@ def drop_outdated(scene: Scene, chosen: Chosen, serving: str, draft: Draft) -> N
 
 
 def _drop_stale_inspections(scene: Scene, draft: Draft) -> None:
+    asked = {_inquiry(scene), *inquiries(scene.spec, _inquiry(scene))}
     for seen in scene.seen.jobs:
         labels = seen.job["metadata"].get("labels", {})
-        stale = labels.get(SPEC_HASH_LABEL) != _inquiry(scene)
+        stale = labels.get(SPEC_HASH_LABEL) not in asked
         if labels.get(tries.STAGE_LABEL) == "inspect" and stale:
             draft.delete.append(seen.job)
 
 
-def _inspect(scene: Scene, draft: Draft) -> Step | None:
-    """The finished inspection, or None while it is under way."""
-    marks = scene.seen.model["metadata"].get("annotations", {})
-    inquiry = _inquiry(scene)
-    where = Circumstances(inquiry, scene.seen.credential, str(marks.get(tries.RETRY, ""))[:MARK_LIMIT])
-    mine = tuple(
-        one
-        for one in scene.seen.jobs
-        if one.job["metadata"].get("labels", {}).get(SPEC_HASH_LABEL) == inquiry
-    )
-    job = jobs.build_inspect_job(scene.owner, scene.spec, scene.settings, 1, inquiry)
-    step = attempt.advance(mine, "inspect", where, job, draft)
-    if step.do is Do.DONE:
-        return step
-    if scene.settings.network_policy:
-        draft.apply.append(network.build_model_job_policy(scene.owner, scene.settings))
-    if step.do is Do.START:
-        job = jobs.build_inspect_job(scene.owner, scene.spec, scene.settings, step.attempt, inquiry)
-        draft.create.append(tries.stamped_job(job, step, where.stamp))
-    doing = stages.progress_text("inspect", None)
-    draft.fields["progress"] = doing if step.do is not Do.FAIL else None
-    if step.verdict is None:
-        source = scene.spec.model.source
-        draft.unknown(reasons.SOURCE_RESOLVED, reasons.INSPECTING, f"{source} is being inspected")
-        return None
-    draft.fails(reasons.SOURCE_RESOLVED, step.verdict.reason, attempt.said(step, step.verdict))
-    if step.do is Do.FAIL:
-        draft.progressing(state=False, reason=step.verdict.reason, message=attempt.PERMANENT)
-    return None
-
-
-def _known_facts(raw: Raw) -> tuple[str, ModelFacts] | None:
+def _known_facts(raw: Raw, scene: Scene) -> tuple[str, ModelFacts] | None:
     """Commit and facts of a revision of the same source at the same commit: nothing is left to inspect."""
     try:
         pinned = read_revision(raw)
     except ValueError:
         return None
-    return pinned.commit, pinned.facts
+    return (pinned.commit, pinned.facts) if companions.tells_enough(scene.spec, pinned.facts) else None
 
 
 def _inspected(result: Mapping[str, Any], draft: Draft) -> tuple[str, ModelFacts] | None:
@@ -142,10 +109,12 @@ def _inspected(result: Mapping[str, Any], draft: Draft) -> tuple[str, ModelFacts
         return None
 
 
-def _decide(scene: Scene, commit: str, facts: ModelFacts, draft: Draft) -> None:
+def _decide(
+    scene: Scene, commit: str, facts: ModelFacts, beside: tuple[Companion, ...], draft: Draft
+) -> None:
     _resolved(scene.spec.model.source, commit, facts, draft)
     try:
-        plan = decide(scene.spec, facts, [node.facts for node in scene.seen.nodes], scene.settings)
+        plan = decide(scene.spec, facts, [node.facts for node in scene.seen.nodes], scene.settings, beside)
     except NothingFitsError as error:
         draft.fails(reasons.PLANNED, error.reason, error.message)
         draft.progressing(state=False, reason=error.reason, message="waits for other nodes or another spec")
@@ -167,6 +136,7 @@ def _decide(scene: Scene, commit: str, facts: ModelFacts, draft: Draft) -> None:
         artifacts=tuple(one.name for one in whole),
         asked=scene.asked,
         engine=_engine_spec(scene, plan),
+        companions=with_chains(scene.spec, beside, plan.form),
     )
     _ask_for_revision(scene, pinned, draft)
     draft.unknown(reasons.PLANNED, reasons.PLANNING, "the plan is being pinned")
@@ -188,9 +158,9 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
 
     Commit and images stay, a person alone moves them. A wish counts as answered by this plan, too.
     """
-    pinned = chosen.pinned
+    pinned, nodes = chosen.pinned, [node.facts for node in scene.seen.nodes]
     try:
-        plan = decide(scene.spec, pinned.facts, [node.facts for node in scene.seen.nodes], scene.settings)
+        plan = decide(scene.spec, pinned.facts, nodes, scene.settings, pinned.companions)
     except InvalidSpecError:
         return  # nothing better: the pod's condition already says what is missing
     if plan.effect == pinned.plan.effect:
@@ -198,11 +168,9 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
     chain = artifacts.artifact_chain(scene.spec, pinned.commit, plan)
     names = tuple(one.name for one in chain)
     answered = scene.asked or pinned.asked
-    _ask_for_revision(
-        scene,
-        replace(pinned, plan=plan, images=_kept(scene, pinned, plan), artifacts=names, asked=answered),
-        draft,
-    )
+    beside = with_chains(scene.spec, pinned.companions, plan.form)
+    anew = replace(pinned, plan=plan, images=_kept(scene, pinned, plan), artifacts=names, asked=answered)
+    _ask_for_revision(scene, replace(anew, companions=beside), draft)
 
 
 def _engine_spec(scene: Scene, plan: Plan) -> str:
@@ -234,6 +202,7 @@ def _pinned(scene: Scene, name: str, draft: Draft) -> Chosen | None:
     draft.fields.pop("failure", None)
     draft.fields["revision"] = name
     _resolved(pinned.uri, pinned.commit, pinned.facts, draft)
+    companions.report(pinned, draft)
     _planned(pinned.plan, draft)
     return Chosen(name, pinned)
 

@@ -197,6 +197,7 @@ def _figures(result: Mapping[str, Any], revision: str, draft: Draft) -> dict[str
             for level in result.get("levels") or ()
         ],
         "metricsOk": result.get("metricsOk"),
+        "acceptanceRate": result.get("acceptanceRate"),
     }
     # A field that this version's CRD does not know would have the whole status refused.
     known = {one.alias for one in BenchmarkStatus.model_fields.values()}

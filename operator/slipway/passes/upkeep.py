@@ -14,7 +14,7 @@ from slipway.manifests.names import ARTIFACT_DIGEST, REVISION
 from slipway.manifests.revision import Pinned, pinned_settings
 from slipway.manifests.serving import PublishedArtifact, build_serving
 from slipway.observe.observed import Raw
-from slipway.passes import serving
+from slipway.passes import companions, serving
 from slipway.passes.artifact import is_ready
 from slipway.passes.kept import read_revision
 from slipway.passes.outcome import Draft
@@ -65,9 +65,12 @@ def _served(scene: Scene, pinned: Pinned) -> PublishedArtifact | None:
     name = pinned.artifacts[-1]
     artifact = scene.seen.artifacts.get(name)
     level = pinned.plan.level
+    beside = companions.published(scene, pinned)
+    if beside is None and scene.seen.workload is None:
+        return None  # there is no template to keep
     if artifact is not None and is_ready(artifact):
         status = artifact["status"]
-        return PublishedArtifact(name, status["location"]["claim"], status["digest"], level)
+        return PublishedArtifact(name, status["location"]["claim"], status["digest"], level, beside or ())
     marks = template(scene.seen.workload).get("metadata", {}).get("annotations", {})
     return PublishedArtifact(name, name, marks[ARTIFACT_DIGEST], level) if ARTIFACT_DIGEST in marks else None
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from slipway.plan.companions import Companion
 from slipway.plan.decision import ONE_DEVICE, Accelerator, Memory, Parallel
 from slipway.plan.facts import EngineFacts, Gpu, ModelFacts, NodeFacts
 from slipway.plan.methods import METHODS
@@ -32,6 +33,7 @@ class Request:
     Attributes:
         makes: methods that Jobs of this version make artifacts of.
         one_node: why a replica may not take several nodes; empty when it may.
+        companions: what is served beside the model.
     """
 
     facts: ModelFacts
@@ -39,6 +41,7 @@ class Request:
     engines: tuple[EngineFacts, ...]
     makes: frozenset[str]
     one_node: str = ""
+    companions: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,37 @@ class Capability:
     """Something that some engines can do.
 
     Attributes:
-        field: of the spec that asks for it.
-        asked: whether a spec does.
+        field: of the spec's ``part`` that asks for it.
+        asked: whether a spec's engine does.
         what: for people.
+        wished: whether a spec does, where it is no field of the engine.
     """
 
     field: str
     asked: Callable[[Engine], bool]
     what: str
+    part: str = "engine"
+    wished: Callable[[ModelDeploymentSpec], bool] | None = None
+
+    @property
+    def name(self) -> str:
+        """The field, with its part unless that is the engine."""
+        return self.field if self.part == "engine" else f"{self.part}.{self.field}"
+
+    def by(self, spec: ModelDeploymentSpec) -> bool:
+        """Whether this spec asks for it."""
+        return self.wished(spec) if self.wished else self.asked(spec.engine or Engine())
 
 
 def _more(size: int | None) -> bool:
     return size is not None and size > 1
+
+
+def _guesses(kind: str, what: str) -> Capability:
+    def asked(engine: Engine) -> bool:
+        return engine.speculative is not None and engine.speculative.kind == kind
+
+    return Capability("speculative", asked, what)
 
 
 CAPABILITIES: Final[Mapping[str, Capability]] = {
@@ -71,8 +90,16 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
     "reasoning-parser": Capability(
         "reasoningParser", lambda engine: engine.reasoning_parser is not None, "reasoning parsers"
     ),
-    "speculative-ngram": Capability(
-        "speculative", lambda engine: engine.speculative is not None, "speculative decoding by n-grams"
+    "speculative-ngram": _guesses("ngram", "speculative decoding by n-grams"),
+    "speculative-draft": _guesses("draft", "speculative decoding by a draft model"),
+    "speculative-mlp": _guesses("mlp", "speculative decoding by MLP heads"),
+    "speculative-medusa": _guesses("medusa", "speculative decoding by Medusa heads"),
+    "adapters": Capability(
+        "adapters",
+        lambda _: False,
+        "LoRA adapters under names of their own",
+        part="model",
+        wished=lambda spec: bool(spec.model.adapters),
     ),
 }
 """Capability to what asks for it; ``multi-node`` and ``kv-cache-TYPE`` are asked for by plans, not here."""
@@ -82,9 +109,9 @@ def lacking(spec: ModelDeploymentSpec, engine: EngineFacts) -> list[str]:
     """What the spec asks for and the engine has not, in words; empty when it has all."""
     wished = spec.engine or Engine()
     found = [
-        f"{engine.name} has no {one.what} (spec.engine.{one.field})"
+        f"{engine.name} has no {one.what} (spec.{one.part}.{one.field})"
         for name, one in CAPABILITIES.items()
-        if name not in engine.capabilities and one.asked(wished)
+        if name not in engine.capabilities and one.by(spec)
     ]
     dtype = wished.kv_cache_dtype
     if dtype not in (None, "auto") and f"kv-cache-{dtype}" not in engine.capabilities:

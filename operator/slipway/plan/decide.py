@@ -12,6 +12,7 @@ from slipway.plan import explain, on_cpu, on_gpu
 from slipway.plan.candidate import Candidate, Miss, Request
 from slipway.plan.capabilities import lacking
 from slipway.plan.capacity import least_replicas, node_selector, replicas_held, spreads
+from slipway.plan.companions import Companion, refuse_mismatch
 from slipway.plan.decision import Plan, Rejected, Resources
 from slipway.plan.facts import EngineFacts, ModelFacts, NodeFacts
 from slipway.plan.fitting import HostNeed
@@ -29,6 +30,7 @@ def decide(
     nodes: Sequence[NodeFacts],
     settings: Settings,
     engines: Iterable[EngineFacts],
+    companions: Sequence[Companion] = (),
 ) -> Plan:
     """Choose engine, method, level, parallelism and nodes: what the goal prefers of all that nodes can hold.
 
@@ -38,6 +40,7 @@ def decide(
         nodes: every node of the cluster, in any order; the pools of ``settings`` come on top.
         settings: the installation's.
         engines: those that there are, see ``slipway.engines.facts``.
+        companions: what the spec wants served beside the model.
 
     Raises:
         NothingFitsError: ``NoNodes`` or ``NothingFits``; the message names the nearest miss.
@@ -45,18 +48,21 @@ def decide(
     """
     known = tuple(engines)
     wishes = read_wishes(spec, facts, known)
+    refuse_mismatch(spec, facts, companions)
     machines = sorted(with_pools(nodes, settings.node_pools), key=lambda node: node.name)
     if not machines:
         raise NothingFitsError(
             reasons.NO_NODES, "The cluster has no nodes: add one; planning goes on by itself."
         )
     allowed, refused = _allowed(spec, wishes, known)
-    request = Request(facts, wishes, allowed, frozenset(settings.methods), _one_node(spec, settings))
+    makes, beside = frozenset(settings.methods), tuple(companions)
+    request = Request(facts, wishes, allowed, makes, _one_node(spec, settings), beside)
     tried = _try(request, machines, spec.engine.pod_overrides if spec.engine else None)
     if not tried.choices:
         seen = explain.Seen(request, tried.usable, tried.every_refusal, tried.misses, refused)
         raise NothingFitsError(*explain.refusal(seen))
     chosen, reachable = tried.chosen(machines)
+    refuse_mismatch(spec, facts, companions, chosen.form)
     seen = explain.Seen(request, reachable, tried.refusals, tried.misses, refused)
     rejected = explain.rejected(seen, chosen, tried.choices[1:])
     return _rollout(_plan(chosen, facts, reachable, explain.reason(seen, chosen), rejected), spec, chosen)

@@ -8,17 +8,22 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Memory:
-    """Planned memory of one replica, bytes each."""
+    """Planned memory of one replica, bytes each.
+
+    Attributes:
+        companions: of draft, heads and adapters beside the model.
+    """
 
     weights: int
     kv_cache: int
     activations: int
     overhead: int
+    companions: int = 0
 
     @property
     def total(self) -> int:
         """Sum of the parts."""
-        return self.weights + self.kv_cache + self.activations + self.overhead
+        return self.weights + self.kv_cache + self.activations + self.overhead + self.companions
 
 
 @dataclass(frozen=True)

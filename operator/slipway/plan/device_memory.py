@@ -37,12 +37,14 @@ class Need:
         fixed: on each device: activations and the engine.
         kv_token: KV cache of one token on one device.
         activations: the part of ``fixed`` that is activations.
+        companions: of one copy's draft, heads and adapters, all devices together.
     """
 
     weights: int
     fixed: int
     kv_token: float
     activations: int
+    companions: int = 0
 
 
 def kv_bytes(facts: ModelFacts, kv_dtype: str = "") -> float:

@@ -28,6 +28,7 @@ class ModelFacts:
         convertible: llama.cpp's converter knows the architecture.
         kv_elements: elements that one token leaves in the KV cache, all layers together; 0 means keys and
             values of every KV head (compressed attention, as DeepSeek's, leaves far fewer).
+        vocabulary: hash over every token with its number; empty when nobody read it.
     """
 
     architecture: str
@@ -49,6 +50,7 @@ class ModelFacts:
     modality: str = "text"
     convertible: bool = True
     kv_elements: int = 0
+    vocabulary: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,13 @@ class Beside:
         files: paths in the folder, for those of sentence-transformers.
         quantization: the parsed hf_quant_config.json, where there is one.
         routed: weights in routed experts, as counted in the safetensors; 0 when unknown.
+        vocabulary: hash of the tokens of its tokenizer.json; empty when there is none.
     """
 
     files: Collection[str] = ()
     quantization: Mapping[str, Any] | None = None
     routed: int = 0
+    vocabulary: str = ""
 
 
 NOTHING = Beside()
@@ -76,6 +78,7 @@ def model_facts(
         weight_bytes=weights,
         download_bytes=weights,
         license="",
+        vocabulary=beside.vocabulary,
         quantization=method(config, beside.quantization),
         active_parameters=active_parameters(text, count, beside.routed, figures),
         experts=experts(text),

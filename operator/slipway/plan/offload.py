@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from slipway.plan.candidate import MOSTLY, NODE, PARTLY, Candidate, Kind, Miss, Request, loss_of, option_text
+from slipway.plan.companions import gguf_bytes
 from slipway.plan.decision import Accelerator, Memory, Parallel
 from slipway.plan.device_memory import KV_BYTES
 from slipway.plan.facts import EngineFacts, Gpu, NodeFacts
@@ -126,7 +127,8 @@ def _memory(request: Request, level: str, concurrency: int) -> Memory:
     wishes = request.wishes
     plain = engine_memory(request.facts, level, wishes.context_length, concurrency)
     kv = round(plain.kv_cache * KV_BYTES[wishes.kv_dtype] / HALF)
-    return Memory(plain.weights, kv, plain.activations, CONTEXT_BYTES)
+    more = gguf_bytes(request.companions, wishes.context_length, concurrency)
+    return Memory(plain.weights, kv, plain.activations, CONTEXT_BYTES, more)
 
 
 def _layers(request: Request, kind: Kind, memory: Memory) -> tuple[int, int]:
@@ -135,7 +137,8 @@ def _layers(request: Request, kind: Kind, memory: Memory) -> tuple[int, int]:
     most = 1 if kind.gpu.sharing else max(_count(kind.gpu, node.gpus) for node in kind.nodes)
     held = 0
     for devices in range(1, most + 1):
-        fixed = (memory.activations + memory.overhead) * devices
+        # A draft is on a device whole, whatever part of the model is.
+        fixed = (memory.activations + memory.overhead) * devices + memory.companions
         room = kind.gpu.memory * request.wishes.share // 100 * devices - fixed
         held = int(max(0, room) / max(1.0, (memory.weights + memory.kv_cache) / layers))
         if held >= layers:

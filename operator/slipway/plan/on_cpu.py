@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from slipway.plan.candidate import HOST, NO_NODE, Candidate, Miss, Request, loss_of, requests_text
 from slipway.plan.capacity import largest
+from slipway.plan.companions import beside, gguf_bytes
 from slipway.plan.decision import Memory
 from slipway.plan.device_memory import kv_bytes
 from slipway.plan.facts import CPU, EngineFacts, ModelFacts, NodeFacts
@@ -76,7 +78,9 @@ def _gguf(request: Request, engine: EngineFacts, usable: Sequence[NodeFacts]) ->
     levels = (fixed,) if fixed else cpu_levels(wishes.goal)
     for position, level in enumerate(levels):
         for concurrency in (wishes.concurrency,) if wishes.concurrency else CONCURRENCIES:
-            memory = engine_memory(facts, level, wishes.context_length, concurrency)
+            plain = engine_memory(facts, level, wishes.context_length, concurrency)
+            more = gguf_bytes(request.companions, wishes.context_length, concurrency)
+            memory = replace(plain, companions=more)
             method = "none" if level in ("F16", "BF16") else "gguf"
             found = _on_nodes(request, engine, (method, level, position), memory, concurrency, usable)
             yield found
@@ -92,14 +96,16 @@ def _folder(
     if facts.modality not in engine.modalities:
         yield Miss(f"{engine.name} on CPU", f"{engine.name} serves no {facts.modality} models")
         return
+    more = beside(facts, request.companions)
     for concurrency in (wishes.concurrency,) if wishes.concurrency else CONCURRENCIES:
         tokens = wishes.context_length * concurrency
         memory = Memory(
             weights=weight_bytes(facts, method),
-            kv_cache=max(LEAST_KV, round_up(kv_bytes(facts) * tokens, GIB)),
+            kv_cache=max(LEAST_KV, round_up((kv_bytes(facts) + more.kv_token) * tokens, GIB)),
             activations=4 * LIVE_FLOATS * facts.hidden_size * min(BATCHED, wishes.context_length)
             + 4 * facts.vocab_size * concurrency,
             overhead=engine.host_memory,
+            companions=more.weights,
         )
         level = "BF16" if method == "none" else method
         found = _on_nodes(request, engine, (method, level, 0), memory, concurrency, usable)

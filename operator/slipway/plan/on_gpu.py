@@ -11,14 +11,16 @@ from typing import Final
 
 from slipway.plan import offload
 from slipway.plan.candidate import NODE, NODES, Candidate, Kind, Miss, Request, loss_of, option_text
+from slipway.plan.companions import beside
 from slipway.plan.decision import Accelerator, Memory, Parallel
 from slipway.plan.device_memory import Need, device_need, kv_tokens, most_requests
 from slipway.plan.facts import EngineFacts, Gpu, Loads, NodeFacts
 from slipway.plan.fitting import HostNeed, devices_free, host_fits
-from slipway.plan.gpus import bandwidth, compute_of, has_bf16, has_fp8
+from slipway.plan.gpus import compute_of, has_bf16, has_fp8
 from slipway.plan.methods import METHODS, level_of, weight_bytes
 from slipway.plan.preference import SMALL_DEVICE, tier
 from slipway.plan.quantities import GIB, MIB, gib_text, round_up
+from slipway.plan.speed import price, speed_bound
 from slipway.plan.spread import spreads
 
 SHARED_MEMORY: Final = (512 * MIB, 2 * GIB)
@@ -27,8 +29,6 @@ BASE_CPU_MILLIS: Final = 1000
 DEVICE_CPU_MILLIS: Final = 1000
 """A process that schedules, and one for each device, each busy while it generates."""
 MOST_THREADS: Final = 32
-EFFICIENCY: Final = 0.6
-"""Part of the data sheet's bandwidth that decoding reaches. Orders plans; no promise."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,10 @@ def _fit(one: _Try, parallel: Parallel) -> Candidate | Miss:
     wishes, facts, gpu = one.request.wishes, one.request.facts, one.kind.gpu
     weights = weight_bytes(facts, one.loads.method)
     spread = (parallel.tensor, parallel.pipeline)
-    need = device_need(facts, gpu, weights, *spread, wishes.kv_dtype, one.engine.overhead)
+    plain = device_need(facts, gpu, weights, *spread, wishes.kv_dtype, one.engine.overhead)
+    need = _with_companions(one, parallel, plain)
     shared_by = parallel.tensor * parallel.pipeline
-    room = one.usable - weights / shared_by - need.fixed
+    room = one.usable - (weights + need.companions) / shared_by - need.fixed
     requests = most_requests(room, need.kv_token, wishes.context_length, _each(wishes.concurrency, parallel))
     rule = METHODS[one.loads.method].fits_in * facts.parameters / shared_by
     if not requests or rule > gpu.memory:
@@ -168,6 +169,14 @@ def _fit(one: _Try, parallel: Parallel) -> Candidate | Miss:
         return candidate
     host = _host(one, parallel.devices // parallel.pods)
     return Miss(one.text, f"node memory or CPU: {host_reason(host, one.kind)}")
+
+
+def _with_companions(one: _Try, parallel: Parallel, need: Need) -> Need:
+    """The need with draft, heads and adapters; a draft's KV cache is shared out as the model's."""
+    request = one.request
+    more = beside(request.facts, request.companions, request.wishes.kv_dtype)
+    shared_by = min(parallel.tensor, request.facts.kv_heads or 1) * parallel.pipeline
+    return replace(need, companions=more.weights, kv_token=need.kv_token + more.kv_token / shared_by)
 
 
 def _each(concurrency: int | None, parallel: Parallel) -> int | None:
@@ -188,7 +197,11 @@ def _short(one: _Try, parallel: Parallel, need: Need, weights: int) -> Miss:
     wishes, facts, gpu = one.request.wishes, one.request.facts, one.kind.gpu
     shared_by = parallel.tensor * parallel.pipeline
     tokens = kv_tokens(wishes.context_length, wishes.concurrency or 1, asked=bool(wishes.concurrency))
-    total = round(weights / shared_by + need.fixed + tokens * need.kv_token) * 100 // wishes.share
+    total = (
+        round((weights + need.companions) / shared_by + need.fixed + tokens * need.kv_token)
+        * 100
+        // wishes.share
+    )
     total = max(total, round(METHODS[one.loads.method].fits_in * facts.parameters / shared_by))
     spread = f" each of {parallel.devices} ({parallel.text})" if parallel.devices > 1 else ""
     reason = f"needs {gib_text(total)} of device memory{spread}, {gib_text(gpu.memory)} are there"
@@ -242,6 +255,7 @@ def _memory(one: _Try, parallel: Parallel, need: Need, requests: int) -> Memory:
         kv_cache=round(tokens * kv_whole(need, parallel)),
         activations=need.activations * parallel.devices,
         overhead=(need.fixed - need.activations) * parallel.devices,
+        companions=need.companions * parallel.data,
     )
 
 
@@ -273,22 +287,3 @@ def threads(fitting: Sequence[NodeFacts], per_pod: int, fixed: int | None) -> in
         return max(1, fixed // 1000)
     parts = [node.cpu * per_pod / max(1, *(gpu.count for gpu in node.gpus)) for node in fitting]
     return max(1 + per_pod, min(int(min(parts, default=1)), MOST_THREADS))
-
-
-def speed_bound(gpu: Gpu, parallel: Parallel, weights: int, active: float) -> float:
-    """Least seconds for a token of one request: every active weight is read once, one stage after another."""
-    read = weights * (active or 1.0) / parallel.tensor
-    return read / (bandwidth(gpu) * 1e9 * EFFICIENCY)
-
-
-def price(nodes: Sequence[NodeFacts], gpu: Gpu, parallel: Parallel, tokens_a_second: float) -> float | None:
-    """Currency for a million tokens at full load, by the bandwidth bound; None when no node has a price.
-
-    A replica pays for its devices' part of each of its nodes.
-    """
-    shares = [
-        node.price / max(one.count for one in node.gpus if one.resource == gpu.resource)
-        for node in nodes
-        if node.price is not None
-    ]
-    return min(shares) * parallel.devices / (tokens_a_second * 3600) * 1e6 if shares else None

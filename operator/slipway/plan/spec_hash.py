@@ -11,8 +11,9 @@ from slipway.api.modeldeployment import ModelDeploymentSpec
 def planning_hash(spec: ModelDeploymentSpec) -> str:
     """10 hex digits over what decides a plan.
 
-    That is model, optimize, store and of engine: name, image, contextLength, concurrency, resources, and the
-    node selector and tolerations of podOverrides, which say what fits.
+    That is model, optimize, store and of engine: name, image, contextLength, concurrency, resources, how it
+    is spread over devices, gpuMemoryShare, kvCacheDtype, speculative where it has a draft, and the node
+    selector and tolerations of podOverrides, which say what fits.
     Generation defaults, arguments, labels, replicas, access and maxQualityLoss change no plan: they roll out,
     or are judged, without a new revision.
     """
@@ -30,10 +31,19 @@ def planning_hash(spec: ModelDeploymentSpec) -> str:
                 "context_length": True,
                 "concurrency": True,
                 "resources": True,
+                "tensor_parallel": True,
+                "pipeline_parallel": True,
+                "data_parallel": True,
+                "gpu_memory_share": True,
+                "kv_cache_dtype": True,
+                "speculative": {"method", "draft", "tokens"},
                 "pod_overrides": {"node_selector", "tolerations"},
             },
         },
     )
+    # Guesses by n-gram need no memory and no artifact: they roll out as arguments do.
+    if "draft" not in planned.get("engine", {}).get("speculative", {}):
+        planned.get("engine", {}).pop("speculative", None)
     # Empty objects say nothing: ``engine: {}`` plans like no engine at all.
     planned["engine"] = {name: value for name, value in planned.get("engine", {}).items() if value}
     planned = {name: value for name, value in planned.items() if value}

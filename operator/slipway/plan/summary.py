@@ -40,6 +40,7 @@ def plan_status(plan: Plan) -> PlanStatus:
             kv_cache=memory.kv_cache,
             activations=memory.activations,
             overhead=memory.overhead,
+            companions=memory.companions or None,
             total=memory.total,
         ),
         resources={

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from slipway_runtime import files
-from slipway_runtime.benchmark import embeddings
+from slipway_runtime.benchmark import embeddings, guesses
 from slipway_runtime.benchmark.endpoint import (
     METRIC_PREFIX,
     METRICS_PATH,
@@ -44,20 +44,24 @@ def benchmark(job: Job) -> dict[str, Any]:
     Returns:
         ``{"tool", "levels", "metricsOk"}``: the tool with its version; for each concurrency the figures of
         ``read_level`` (of an embedding model those of ``embeddings.read_level``); and whether ``/metrics``
-        answered with the engine's names.
+        answered with the engine's names. With speculative decoding also ``{"acceptanceRate"}``, see
+        ``guesses``.
     """
     load = read_load(job)
     require_answer(load.endpoint)
+    metrics_path = job.environment.get("SLIPWAY_METRICS_PATH") or METRICS_PATH
     metrics_ok = has_metrics(
-        load.endpoint,
-        job.environment.get("SLIPWAY_METRICS_PREFIX") or METRIC_PREFIX,
-        job.environment.get("SLIPWAY_METRICS_PATH") or METRICS_PATH,
+        load.endpoint, job.environment.get("SLIPWAY_METRICS_PREFIX") or METRIC_PREFIX, metrics_path
     )
+    counters = guesses.read_counters(job.environment)
+    before = guesses.counted(load.endpoint, metrics_path, counters)
     measure = embeddings.measure if load.vectors else measure_text
     tool, levels = measure(job, load)
+    rate = guesses.acceptance(before, guesses.counted(load.endpoint, metrics_path, counters))
     for level in levels:
         LOGGER.info("%s", ", ".join(f"{name} {figure}" for name, figure in level.items()))
-    return {"tool": tool, "levels": levels, "metricsOk": metrics_ok}
+    found = {"tool": tool, "levels": levels, "metricsOk": metrics_ok}
+    return found | ({"acceptanceRate": rate} if rate else {})
 
 
 def measure_text(job: Job, load: Load) -> tuple[str, list[dict[str, Any]]]:

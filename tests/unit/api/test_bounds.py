@@ -11,14 +11,14 @@ def test_long_texts_and_lists_are_cut() -> None:
         "progress": "x" * 300,
         "readyReplicas": 3,
         "failure": {"reason": "StoreFull", "message": "m" * 5000},
-        "artifacts": [{"name": f"a{index}", "level": "F16", "ready": True} for index in range(20)],
+        "artifacts": [{"name": f"a{index}", "level": "F16", "ready": True} for index in range(40)],
         "later": "kept",
     }
     fitted = fit(status, ModelDeploymentStatus)
     assert len(fitted["progress"]) == 256
     assert fitted["progress"].endswith("…")
     assert len(fitted["failure"]["message"]) == 4096
-    assert len(fitted["artifacts"]) == 16
+    assert len(fitted["artifacts"]) == 32
     assert (fitted["readyReplicas"], fitted["later"]) == (3, "kept")
 
 

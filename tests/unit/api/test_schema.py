@@ -119,7 +119,7 @@ def test_every_python_rule_is_in_the_crd() -> None:
     models = [model for kind in KINDS for model in (kind.spec, kind.status) if model]
     stack, declared = (
         list(models),
-        {rule.cel for kind in KINDS for rule in (*kind.root_rules, *kind.spec_rules)},
+        {rule.cel for kind in KINDS for rule in (*kind.root_rules, *kind.spec_rules, *kind.named_rules)},
     )
     while stack:
         model = stack.pop()

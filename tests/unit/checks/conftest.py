@@ -79,6 +79,7 @@ BENCHMARK = {
     "revision": "qwen-1234567890",
     "finishedAt": "2026-11-21T10:00:00Z",
     "metricsOk": True,
+    "acceptanceRate": "62%",
     "levels": [
         {
             "concurrency": 1,
@@ -134,7 +135,9 @@ def healthy() -> Input:
         name="qwen",
         namespace="team",
         namespace_labels={"pod-security.kubernetes.io/enforce": "restricted"},
-        spec=ModelDeploymentSpec.model_validate({"model": {"source": "hf://a/b"}, "replicas": 2}),
+        spec=ModelDeploymentSpec.model_validate(
+            {"model": {"source": "hf://a/b"}, "replicas": 2, "engine": {"speculative": {"tokens": 7}}}
+        ),
         plan=PLAN,
         children=copy.deepcopy(children),
         pods=(pod("n1"), pod("n2")),

@@ -41,8 +41,8 @@ def test_all_pass_prints_a_line_each(
 ) -> None:
     assert call("-f", saved(tmp_path, {"checklist": wire})) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "qwen: 16/16 passed, profile edge"
-    assert len(out) == 17
+    assert out[0] == "qwen: 17/17 passed, profile edge"
+    assert len(out) == 18
     assert all(line.startswith("PASS  ") for line in out[1:])
 
 
@@ -149,7 +149,7 @@ def test_the_namespace_is_the_contexts_as_with_kubectl(
     server, asked = api
     config = kubeconfig(tmp_path, server)
     assert call("qwen", "--kubeconfig", config) == 0
-    assert "16/16 passed" in capsys.readouterr().out
+    assert "17/17 passed" in capsys.readouterr().out
     assert call("qwen", "--kubeconfig", config, "--context", "bare") == 2
     assert "no such model" in capsys.readouterr().err
     assert call("qwen", "--kubeconfig", config, "--context", "bare", "-n", "team") == 0

@@ -33,6 +33,10 @@ def test_every_rule_passes_on_a_healthy_deployment(name: str, healthy: Input, on
 @pytest.mark.parametrize(
     ("check", "path", "value", "expected", "words"),
     [
+        ("speculative-acceptance", "benchmark/acceptanceRate", ("49%",), "WARN", "49%"),
+        ("speculative-acceptance", "benchmark/acceptanceRate", ("50%",), "PASS", "50%"),
+        ("speculative-acceptance", "benchmark/acceptanceRate", (), "SKIP", "counted no guesses"),
+        ("speculative-acceptance", "benchmark", (None,), "SKIP", "not measured yet"),
         ("probes", f"{ENGINE}/readinessProbe", (), "FAIL", "engine.readinessProbe"),
         ("probes", f"{ENGINE}/startupProbe", (), "WARN", "engine.startupProbe"),
         ("probes", f"{ENGINE}/livenessProbe", (), "WARN", "engine.livenessProbe"),
@@ -251,3 +255,15 @@ def test_chat_asks_for_more_than_edge(healthy: Input, one: One, change: Change) 
 def test_without_any_child_nothing_passes_for_lack_of_evidence(healthy: Input) -> None:
     given = dataclasses.replace(healthy, children={}, pods=(), benchmark=None, claim=None, artifact_status={})
     assert {result.result for result in evaluate(given, "edge")} <= {"SKIP", "FAIL"}
+
+
+def test_guessing_at_high_concurrency_warns_whatever_is_taken(healthy: Input, one: One) -> None:
+    busy = dataclasses.replace(healthy, plan=dataclasses.replace(healthy.plan, concurrency=17))
+    result = one("speculative-acceptance", busy)
+    assert (result.result, "17 requests at once" in result.value) == ("WARN", True)
+    assert "16" in result.fix
+
+
+def test_without_guesses_there_is_nothing_to_accept(healthy: Input, one: One) -> None:
+    plain = dataclasses.replace(healthy, spec=healthy.spec.model_copy(update={"engine": None}))
+    assert one("speculative-acceptance", plain).result == "SKIP"

@@ -13,11 +13,13 @@ import pytest
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import ENGINES, EngineDef, Launch, decide, problems
 from slipway.plan.capabilities import CAPABILITIES
+from slipway.plan.companions import Companion
 from slipway.plan.decision import Plan
 from slipway.plan.facts import CPU
 from slipway.plan.nodes import node_facts
 from slipway.settings import Settings
 from slipway_runtime.serve.options import build_parser
+from tests.support.companions import DRAFT, adapter, companions, mounted
 from tests.support.gpu_nodes import gpu_node
 from tests.support.parsers import check_arguments, parser
 from tests.support.planning import MODELS, NODES, spec
@@ -36,8 +38,14 @@ FIELDS: dict[str, dict[str, Any]] = {
     "tool-parser": {"toolParser": "hermes"},
     "reasoning-parser": {"reasoningParser": "qwen3"},
     "speculative-ngram": {"speculative": {"tokens": 7, "window": 3}},
+    "speculative-draft": {"speculative": {"method": "draft", "draft": DRAFT, "tokens": 4}},
+    "speculative-mlp": {"speculative": {"method": "mlp", "draft": DRAFT}},
+    "speculative-medusa": {"speculative": {"method": "medusa", "draft": DRAFT}},
+    "adapters": {"adapters": [adapter("sql"), adapter("tone")]},
 }
-"""Capability to the fields that ask for it."""
+"""Capability to the fields that ask for it: of the engine, but for adapters, which are the model's."""
+GUESSES = frozenset({"speculative-ngram", "speculative-draft", "speculative-mlp", "speculative-medusa"})
+"""One of them at a time."""
 PLANNED = frozenset({"tensor-parallel", "pipeline-parallel", "data-parallel", "memory-share", "multi-node"})
 """Those that the plan carries; llama.cpp spreads layers by itself and fits by the share."""
 ELSEWHERE: dict[str, frozenset[str]] = {
@@ -64,24 +72,31 @@ def machine(engine: EngineDef) -> Any:
     return node_facts(gpu_node("h100", "h")) if "nvidia" in engine.facts.loads else NODES["server-64"]
 
 
-def planned(engine: EngineDef, **fields: Any) -> tuple[ModelDeploymentSpec, Plan]:
-    wish = spec(engine={"name": engine.name, **fields})
-    return wish, decide(wish, MODELS["llama3-8b"], [machine(engine)], Settings())
+def wished(engine: EngineDef, **fields: Any) -> ModelDeploymentSpec:
+    adapters = fields.pop("adapters", None)
+    model = {"source": "hf://acme/model"} | ({"adapters": adapters} if adapters else {})
+    return spec(model=model, engine={"name": engine.name, **fields})
+
+
+def planned(engine: EngineDef, **fields: Any) -> tuple[ModelDeploymentSpec, Plan, tuple[Companion, ...]]:
+    wish, facts = wished(engine, **fields), MODELS["llama3-8b"]
+    beside = companions(wish, facts)
+    return wish, decide(wish, facts, [machine(engine)], Settings(), beside), beside
 
 
 def launch(engine: EngineDef, **fields: Any) -> Launch:
-    wish, plan = planned(engine, **fields)
-    return Launch(wish, plan, "chat", "/models")
+    wish, plan, beside = planned(engine, **fields)
+    return Launch(wish, plan, "chat", "/models", mounted(beside))
 
 
 def started(engine: EngineDef, given: Launch) -> tuple[list[str], list[str], dict[str, str]]:
     return engine.command(given), engine.args(given), engine.env(given)
 
 
-def everything(engine: EngineDef) -> dict[str, Any]:
-    """All fields that its capabilities claim, at once."""
+def everything(engine: EngineDef, guess: str = "speculative-ngram") -> dict[str, Any]:
+    """All fields that its capabilities claim, at once; of the ways to guess this one."""
     fields: dict[str, Any] = {}
-    for name in sorted(engine.facts.capabilities & FIELDS.keys()):
+    for name in sorted(engine.facts.capabilities & FIELDS.keys() - (GUESSES - {guess})):
         for key, value in FIELDS[name].items():
             fields[key] = {**fields.get(key, {}), **value} if isinstance(value, dict) else value
     types = sorted(one for one in engine.facts.capabilities if one.startswith("kv-cache-"))
@@ -103,12 +118,13 @@ def test_every_argument_is_known_to_the_real_parser(engine: EngineDef) -> None:
         lines = engine.env(given)["SLIPWAY_MODELFILE"].splitlines()
         assert check_arguments("ollama", [*settings, *(one for one in lines if "PARAMETER" in one)]) == []
         return
-    for fields in ({}, everything(engine)):
+    for fields in ({}, *(everything(engine, guess) for guess in sorted(GUESSES))):
         assert PARSERS[engine.name](engine.args(launch(engine, **fields))) == []
 
 
 def test_every_flag_that_is_set_is_reserved(engine: EngineDef) -> None:
-    args = engine.args(launch(engine, **everything(engine)))
+    whole = (engine.args(launch(engine, **everything(engine, guess))) for guess in sorted(GUESSES))
+    args = [part for one in whole for part in one]
     given = {part[2:].replace("_", "-").partition(".")[0] for part in args if part.startswith("--")}
     free = {"enforce-eager", "no-enable-prefix-caching", "no-enable-chunked-prefill", "chat-template",
             "chat-template-file"}  # fmt: skip
@@ -169,5 +185,5 @@ def test_probes_and_hooks_are_read_by_a_shell(engine: EngineDef) -> None:
 
 def test_a_wish_beyond_an_engine_is_refused_with_its_field(engine: EngineDef) -> None:
     for name in FIELDS.keys() - engine.facts.capabilities:
-        found = problems(spec(engine={"name": engine.name, **FIELDS[name]}))
+        found = problems(wished(engine, **FIELDS[name]))
         assert any(CAPABILITIES[name].field in one.message for one in found), name

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from hack.hub import cache
 from hack.hub.model import SMOLLM2, hub_name, tensor_shapes, tiny_model, to_bf16, unpermute
 from hack.hub.vocabulary import build_tokenizer
+from slipway_runtime.vocabulary import vocabulary as hashed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,3 +110,23 @@ def test_the_cache_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.delenv("SLIPWAY_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache.cache_root() == tmp_path / "slipway"
+
+
+def test_another_vocabulary_has_the_same_size_and_other_numbers(repositories: Path) -> None:
+    found = {}
+    for name in ("tiny", "branches/refs/v1", "other-vocabulary"):
+        text = (repositories / "slipway-test" / name / "tokenizer.json").read_bytes()
+        found[name] = (len(json.loads(text)["model"]["vocab"]), hashed(text))
+    assert found["tiny"] == found["branches/refs/v1"]
+    assert found["tiny"][0] == found["other-vocabulary"][0]
+    assert found["tiny"][1] != found["other-vocabulary"][1]
+
+
+def test_the_adapter_is_for_the_demos_model(repositories: Path) -> None:
+    folder = repositories / "slipway-test" / "adapter"
+    config = json.loads((folder / "adapter_config.json").read_text())
+    with safe_open(folder / "adapter_model.safetensors", "np") as weights:
+        names = set(weights.keys())
+        name = "base_model.model.model.layers.29.self_attn.q_proj.lora_A.weight"
+        assert weights.get_slice(name).get_shape() == [config["r"], SMOLLM2.hidden]
+    assert len(names) == 2 * 2 * SMOLLM2.layers

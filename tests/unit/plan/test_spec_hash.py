@@ -22,6 +22,7 @@ SAME: list[dict[str, Any]] = [
     {"access": {"allowFrom": []}},
     {"autoscaling": {"maxReplicas": 3}},
     {"checklist": {"profile": "chat"}},
+    {"engine": {"speculative": {"tokens": 7, "window": 3}}},
 ]
 OTHER: list[dict[str, Any]] = [
     {"model": {"source": "hf://acme/other"}},
@@ -38,6 +39,21 @@ OTHER: list[dict[str, Any]] = [
     {"engine": {"podOverrides": {"nodeSelector": {"a": "b"}}}},
     {"engine": {"podOverrides": {"tolerations": [{"operator": "Exists"}]}}},
     {"store": {"size": "20Gi"}},
+    {"engine": {"tensorParallel": 2}},
+    {"engine": {"pipelineParallel": 2}},
+    {"engine": {"dataParallel": 2}},
+    {"engine": {"gpuMemoryShare": "80%"}},
+    {"engine": {"kvCacheDtype": "fp8"}},
+    {"engine": {"speculative": {"draft": {"source": "hf://acme/draft"}}}},
+    {"engine": {"speculative": {"draft": {"source": "hf://acme/draft", "revision": "v2"}}}},
+    {"engine": {"speculative": {"draft": {"source": "hf://acme/draft"}, "tokens": 3}}},
+    {"engine": {"speculative": {"draft": {"source": "hf://acme/draft"}, "method": "mlp"}}},
+    {
+        "model": {
+            "source": "hf://acme/model",
+            "adapters": [{"name": "sql", "source": "hf://acme/sql", "mode": "serve"}],
+        }
+    },
 ]
 
 
@@ -50,6 +66,12 @@ def test_other() -> None:
     hashes = [planning_hash(spec()), *(planning_hash(spec(**fields)) for fields in OTHER)]
     assert len(set(hashes)) == len(hashes)
     assert all(len(one) == 10 and int(one, 16) >= 0 for one in hashes)
+
+
+def test_specs_of_before_keep_their_hash() -> None:
+    assert planning_hash(spec()) == "480746695c"
+    given = {"name": "llamacpp", "contextLength": 2048, "speculative": {"tokens": 7}}
+    assert planning_hash(spec(engine=given, optimize={"level": "Q8_0"})) == "3e3f82f36f"
 
 
 def test_bands_are_ordered_and_printed_as_published() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -60,12 +60,13 @@ REPORT = {"metadata": {"guidellm_version": "0.8.1"}, "benchmarks": [measured(1, 
 
 
 @contextmanager
-def endpoint(**pages: str) -> Iterator[str]:
-    """Serve pages by name; everything else is 404."""
+def endpoint(**pages: str | Callable[[], str]) -> Iterator[str]:
+    """Serve pages by name, or what a function makes at each look; everything else is 404."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            page = pages.get(self.path.rpartition("/")[2])
+            found = pages.get(self.path.rpartition("/")[2])
+            page = found() if callable(found) else found
             self.send_response(200 if page is not None else 404)
             self.end_headers()
             self.wfile.write((page or "").encode())
@@ -154,6 +155,16 @@ def test_an_endpoint_without_metrics_is_measured_all_the_same(bench: Bench, tool
         assert run(bench, url)["metricsOk"] is False
     with endpoint(models="{}") as url:
         assert run(bench, url)["metricsOk"] is False
+
+
+def test_guesses_are_counted_where_the_engine_is_said_to_count_them(bench: Bench, tool: Path) -> None:
+    pages = iter(("", "a:taken 10\na:guessed 20\n", "a:taken 41\na:guessed 70\n"))
+    names = {"SLIPWAY_GUESSES": "a:taken a:guessed"}
+    with endpoint(models="{}", metrics=lambda: next(pages)) as url:
+        assert run(bench, url, **names)["acceptanceRate"] == "62%"
+    with endpoint(models="{}", metrics=METRICS) as url:
+        assert "acceptanceRate" not in run(bench, url, **names)
+        assert "acceptanceRate" not in run(bench, url)
 
 
 def test_an_endpoint_that_does_not_answer_is_tried_again(bench: Bench, tool: Path) -> None:

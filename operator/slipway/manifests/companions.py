@@ -1,0 +1,87 @@
+"""Artifacts, volumes, mounts of what is served beside the model. Called by deployment, the pass, render."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.engines import Mounted
+from slipway.manifests import names, pod
+from slipway.manifests.artifacts import ArtifactPlan, chain_of
+from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
+from slipway.plan.companions import DRAFT_LEVEL, Companion, Wanted, wanted, with_artifacts
+from slipway.plan.memory import sizes
+from slipway_runtime.contract import PUBLISHED
+
+FOLDER = "/companions"
+"""Where each has a folder of its own in the engine's container."""
+
+
+def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str) -> list[ArtifactPlan]:
+    """The source alone; of a draft for an engine of GGUF also f16 and its level.
+
+    Args:
+        spec: for the store.
+        one: the companion.
+        form: of the served files, as of the plan.
+    """
+    steps: list[tuple[str, str | None, int]] = [("source", None, one.download_bytes)]
+    if one.facts is not None and form == "gguf":
+        made = sizes(one.facts, DRAFT_LEVEL)
+        steps += [("gguf", "F16", made.f16), ("gguf", DRAFT_LEVEL, made.level)]
+    return chain_of(one.uri, one.commit, steps, spec.store)
+
+
+def with_chains(
+    spec: ModelDeploymentSpec, companions: Iterable[Companion], form: str
+) -> tuple[Companion, ...]:
+    """The companions with the names of their artifacts, as a revision pins them."""
+    return tuple(
+        with_artifacts(one, [step.name for step in companion_chain(spec, one, form)]) for one in companions
+    )
+
+
+def inquiries(spec: ModelDeploymentSpec, inquiry: str) -> dict[str, Wanted]:
+    """Hash of each companion's inspection to the companion; ``inquiry`` is the model's own."""
+    return {names.digest([inquiry, one.key])[: len(inquiry)]: one for one in wanted(spec)}
+
+
+def with_companions(
+    chain: Sequence[ArtifactPlan], spec: ModelDeploymentSpec, companions: Iterable[Companion], form: str
+) -> list[ArtifactPlan]:
+    """The model's chain, then those of its companions; what they share is there once."""
+    more = (step for one in companions for step in companion_chain(spec, one, form))
+    found = {one.name: one for one in more}
+    return [*chain, *(one for name, one in found.items() if name not in {step.name for step in chain})]
+
+
+def published_companion(one: Companion, claim: str, digest: str) -> PublishedCompanion:
+    """The companion as it is mounted, once its artifact is ready."""
+    mounted = Mounted(one.name, one.kind, f"{FOLDER}/{one.key}", one.rank)
+    return PublishedCompanion(one.key, mounted, claim, digest)
+
+
+def volumes(artifact: PublishedArtifact) -> list[dict[str, Any]]:
+    """A volume for each companion."""
+    return [pod.claim_volume(_volume(one), one.claim, read_only=True) for one in artifact.companions]
+
+
+def mounts(artifact: PublishedArtifact) -> list[dict[str, Any]]:
+    """Their mounts in the engine's container."""
+    return [
+        pod.mount(_volume(one), one.mounted.path, read_only=True, sub_path=PUBLISHED)
+        for one in artifact.companions
+    ]
+
+
+def marks(artifact: PublishedArtifact) -> dict[str, str]:
+    """Another companion is another pod, though its name may be the same; nothing without any."""
+    if not artifact.companions:
+        return {}
+    digests = [[one.key, one.digest] for one in artifact.companions]
+    return {names.COMPANIONS_DIGEST: names.digest(digests)}
+
+
+def _volume(one: PublishedCompanion) -> str:
+    return f"companion-{one.key}"

@@ -1,0 +1,90 @@
+"""The facts of what is served beside a model: a LoRA adapter, or heads that guess. Pure.
+
+Called by inspection and by the operator's command line; the keys are those of the operator's
+``plan.companions.Companion`` in camelCase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slipway_runtime.errors import DataError
+from slipway_runtime.weights import ADAPTER_CONFIG, CONFIG, Header
+
+HEADS = {"mlp": ("mlp_speculator", ("n_predict",)), "medusa": ("medusa", ("num_heads", "medusa_num_heads"))}
+"""Method to the ``model_type`` of its config.json and the names of the number of heads there."""
+UNSERVED = {
+    "use_dora": "DoRA",
+    "modules_to_save": "whole modules beside the low-rank ones (modules_to_save)",
+}
+"""Options of PEFT that no engine serves beside a base; vLLM 0.32 refuses both."""
+
+
+def adapter_facts(config: Mapping[str, Any], header: Header) -> dict[str, Any]:
+    """Return ``{"rank", "hiddenSize", "base", "targets"}`` of an adapter.
+
+    ``rank`` is the largest of any module; ``hiddenSize`` that of the model it was made for, 0 when no tensor
+    shows it; ``base`` what the file calls that model.
+
+    Args:
+        config: the parsed adapter_config.json.
+        header: of its safetensors.
+
+    Raises:
+        DataError: NotAnAdapter, it is no LoRA, or one that engines can't serve beside a base.
+    """
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise DataError("NotAnAdapter", f"{ADAPTER_CONFIG} says peft_type {kind!r}: only LORA can be served")
+    for key, what in UNSERVED.items():
+        if config.get(key):
+            raise DataError(
+                "NotAnAdapter",
+                f"the adapter has {what}, which no engine serves beside a base: merge it into its model, and "
+                "name the result in spec.model.source",
+            )
+    pattern = config.get("rank_pattern")
+    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
+    if not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in ranks):
+        raise DataError("NotAnAdapter", f"{ADAPTER_CONFIG} has no rank: r must be a whole number above 0")
+    shown = [shape[-1] for name, shape in header.shapes.items() if "lora_A" in name and shape]
+    modules = config.get("target_modules")
+    return {
+        "rank": max(ranks),
+        "hiddenSize": max(shown, default=0),
+        "base": str(config.get("base_model_name_or_path") or "")[:256],
+        "targets": sorted(map(str, modules))[:16]
+        if isinstance(modules, list)
+        else [str(modules or "")[:256]],
+    }
+
+
+def heads_facts(config: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """Return ``{"heads", "hiddenSize", "vocabSize"}`` of heads; 0 where the file says nothing.
+
+    Args:
+        config: the parsed config.json.
+        method: ``mlp`` or ``medusa``.
+
+    Raises:
+        DataError: NotHeads, it describes something else.
+    """
+    wanted, names = HEADS[method]
+    kind = config.get("model_type")
+    if kind != wanted:
+        raise DataError(
+            "NotHeads",
+            f"{CONFIG} says model_type {kind!r}, and method {method} needs {wanted}: name heads of that "
+            "kind, or another method",
+        )
+    return {
+        "heads": _number(config, *names),
+        "hiddenSize": _number(config, "emb_dim", "hidden_size"),
+        "vocabSize": _number(config, "vocab_size"),
+    }
+
+
+def _number(config: Mapping[str, Any], *names: str) -> int:
+    found = (config.get(name) for name in names)
+    return next((one for one in found if isinstance(one, int) and not isinstance(one, bool)), 0)

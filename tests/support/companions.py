@@ -1,0 +1,59 @@
+"""Drafts, heads and adapters for tests of planner, manifests and engines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.engines import Mounted
+from slipway.manifests.companions import companion_chain, published_companion
+from slipway.manifests.owner import PublishedCompanion
+from slipway.plan.companions import Companion, wanted, with_artifacts
+from slipway.plan.facts import ModelFacts
+from tests.support.planning import COMMIT, MODELS
+
+DRAFT = {"source": "hf://acme/draft"}
+"""A draft, as a spec names it."""
+
+
+def adapter(name: str, **fields: Any) -> dict[str, Any]:
+    """An adapter, as a spec names it."""
+    return {"name": name, "source": f"hf://acme/{name}", "mode": "serve", **fields}
+
+
+def companions(
+    spec: ModelDeploymentSpec, base: ModelFacts, form: str = "safetensors", **changes: Any
+) -> tuple[Companion, ...]:
+    """What inspections would have read of the spec's companions, made for this base; with their chains."""
+    draft = replace(MODELS["smollm2-135m"], vocab_size=base.vocab_size, vocabulary=base.vocabulary)
+    sizes = {"weight_bytes": draft.weight_bytes, "download_bytes": draft.download_bytes}
+    own: dict[str, dict[str, Any]] = {
+        "draft": {"facts": draft, **sizes},
+        "mlp": {"heads": 3, "hidden_size": base.hidden_size, "vocab_size": base.vocab_size, **sizes},
+        "medusa": {"heads": 5, "hidden_size": base.hidden_size, "vocab_size": base.vocab_size, **sizes},
+        "lora": {
+            "rank": 24,
+            "hidden_size": base.hidden_size,
+            "weight_bytes": 9_000_000,
+            "download_bytes": 10**7,
+        },
+    }
+    found = (
+        Companion(one.name, one.kind, one.source, COMMIT, **(own[one.kind] | changes)) for one in wanted(spec)
+    )
+    return tuple(
+        with_artifacts(one, [step.name for step in companion_chain(spec, one, form)]) for one in found
+    )
+
+
+def published(found: tuple[Companion, ...]) -> tuple[PublishedCompanion, ...]:
+    """The companions, built."""
+    return tuple(
+        published_companion(one, one.artifacts[-1], f"sha256:{index:064d}") for index, one in enumerate(found)
+    )
+
+
+def mounted(found: tuple[Companion, ...]) -> tuple[Mounted, ...]:
+    """The companions as an engine sees them."""
+    return tuple(one.mounted for one in published(found))
