@@ -82,7 +82,12 @@ class Applier:
         except RejectedError as error:
             if found is None or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
                 raise
-            answer = await self._apply_alone(body, owner_uid, error)
+            taken = await self._apply_alone(body, owner_uid)
+            if taken is None:
+                raise  # nobody else has a part in it: it is our wish that is refused
+            answer = taken
+        if not drift.settled(wished, answer) and wished["kind"] in drift.EXACT:
+            answer = await self._apply_alone(body, owner_uid) or answer
         if not drift.settled(wished, answer):  # admission made something else of it
             same = {"uid": answer["metadata"]["uid"]}
             marked = held.build_mark({**wished, "metadata": {**meta, **same}}, answer)
@@ -91,19 +96,20 @@ class Applier:
         _log("applied", body, "it differed from what is wished" if found else "it was not there")
         return True
 
-    async def _apply_alone(self, body: Raw, owner_uid: str, refused: RejectedError) -> Raw:
-        """Take over what others wrote into the spec of a child of ours, and apply; returns the answer.
+    async def _apply_alone(self, body: Raw, owner_uid: str) -> Raw | None:
+        """Take over what others wrote into the spec of a child of ours, and apply; None when nobody did.
 
         An apply merges: a port or a probe's handler that a hand put in the place of ours stays beside ours as
-        its field, and the API server refuses the sum. As a field of ours that is not wished, it goes.
+        its field, and the API server refuses the sum, or keeps it. As a field of ours that is not wished, it
+        goes.
         """
         found = await self._look(body)
         if found is None:
-            raise refused
+            return None
         _demand_ours(found, body, owner_uid)
         fields = managed.spec_taken_over(found, body["spec"])
         if not fields:
-            raise refused  # nobody else has a part in it: it is our wish that is refused
+            return None
         resource = BY_KIND[body["kind"]]
         await self._kube.replace_parts(resource, found, {"/metadata/managedFields": fields})
         _log("fields taken over", body, "what others wrote can't be merged with what is wished")

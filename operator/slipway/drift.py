@@ -24,6 +24,9 @@ _MERGE_KEYS: Final = ("name", "mountPath", "containerPort", "port", "uid", "type
 """Keys by which list items of the kinds that we write are identified, most telling first."""
 _WHOLE: Final = frozenset({"selector", "labelSelector", "podSelector", "matchLabels", "nodeSelector"})
 """Maps that mean another thing with one key more: atomic to the API server, one apply brings them back."""
+EXACT: Final = frozenset({"NetworkPolicy", "ModelDeployment"})
+"""Kinds where more than is wished is as wrong as less: every part of a NetworkPolicy opens or closes
+something, and a field by hand in the ModelDeployment of a pool makes it another model."""
 _LEFT_OUT: Final = frozenset({"paused"})
 """Booleans that the API server leaves out when they are false."""
 _QUANTITIES: Final = frozenset({"limits", "requests", "hard", "sizeLimit"})
@@ -40,9 +43,7 @@ def settled(desired: Mapping[str, Any], observed: Mapping[str, Any] | None) -> b
     """Whether applying ``desired`` (stamped) would change nothing."""
     if observed is None or not covers(desired, observed):
         return False
-    # Every part of a NetworkPolicy opens or closes something: more than is wished is as wrong as less.
-    exact = desired.get("kind") == "NetworkPolicy"
-    return not exact or _plain(desired["spec"]) == _plain(observed["spec"])
+    return desired.get("kind") not in EXACT or _plain(desired["spec"]) == _plain(observed["spec"])
 
 
 def covers(desired: Any, observed: Any, field: str = "") -> bool:

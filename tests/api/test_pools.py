@@ -19,6 +19,7 @@ from tests.support.stage_results import RESULTS
 
 pytestmark = [pytest.mark.api, pytest.mark.timeout(180)]
 L4 = {"nvidia.com/gpu.product": "NVIDIA-L4"}
+SHARED = {"accessMode": "ReadWriteMany"}
 CPU = {"slipway.dev/test-pool": "cpu"}
 POOLS = [
     {"name": "l4", "nodeSelector": L4, "maxReplicas": 2},
@@ -94,7 +95,7 @@ async def test_pools_fill_in_order_spill_and_come_back(
     control_plane: ControlPlane, cluster: Cluster, machines: None
 ) -> None:
     async with operating(control_plane.kubeconfig, cluster.namespace) as operator:
-        await cluster.model("chat", pools=POOLS, replicas=2)
+        await cluster.model("chat", pools=POOLS, replicas=2, store=SHARED)
         await cluster.finish("inspect")
 
         async def both() -> bool:
@@ -138,6 +139,16 @@ async def test_pools_fill_in_order_spill_and_come_back(
         assert (found["l4"]["state"], found["cpu"]["state"]) == ("Full", "Filling")
         assert found["cpu"]["plan"] == "llamacpp Q4_K_M"
 
+        # What a hand makes of a pool is turned back.
+        by_hand = {"spec": {"suspend": True, "replicas": 7}}
+        await cluster.patch(resources.MODEL, "chat-cpu", by_hand)
+
+        async def turned_back() -> bool:
+            spec = (await pool_of(cluster, "chat-cpu"))["spec"]
+            return "suspend" not in spec and spec["replicas"] == 1
+
+        await cluster.until("the pool as it was", turned_back)
+
         # It is tried again: what answers elsewhere stays until it does.
         await retry_now(cluster, "l4")
         await dealt(cluster, l4=2, cpu=1)
@@ -158,7 +169,7 @@ async def test_a_pool_that_nothing_fits_is_passed_over(
 ) -> None:
     pools = [{"name": "h100", "nodeSelector": {"nvidia.com/gpu.product": "H100"}}, POOLS[1]]
     async with operating(control_plane.kubeconfig, cluster.namespace):
-        await cluster.model("chat", pools=pools)
+        await cluster.model("chat", pools=pools, store=SHARED)
         first = await inspected(cluster, "chat-h100")
         await inspected(cluster, "chat-h100", first)
         await inspected(cluster, "chat-cpu")

@@ -201,4 +201,15 @@ class ModelDeploymentSpec(Model):
             message="two pools have the same name",
             field="pools",
         ),
+        Rule(
+            cel="!has(self.pools) || size(self.pools) < 2"
+            " || (has(self.store) && has(self.store.accessMode) && self.store.accessMode == 'ReadWriteMany')",
+            holds=lambda spec: (
+                len(spec.pools or ()) < 2  # noqa: PLR2004 - one alone shares with nobody
+                or (spec.store is not None and spec.store.access_mode == "ReadWriteMany")
+            ),
+            message="pools share their artifacts, so their nodes have to reach the same volumes: set "
+            "spec.store.accessMode to ReadWriteMany",
+            field="pools",
+        ),
     )

@@ -17,6 +17,7 @@ from slipway.api import reasons
 from slipway.api.base import Model, Rule
 from slipway.api.kinds import MODEL_DEPLOYMENT, NAME_LIMIT
 from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.api.poolspec import pool_wish
 from slipway.api.schema import submodels
 from slipway.api.words import as_json, describe, shown, suggest, unknown_level
 from slipway.errors import InvalidSpecError
@@ -76,7 +77,8 @@ def problems(obj: dict[str, Any]) -> list[Problem]:
     parsed = salvage(ModelDeploymentSpec, spec)
     found += _named_problems(obj.get("metadata"), parsed)
     found += _catalogue_problems(spec, parsed)
-    found += _pool_problems(obj.get("metadata"), spec)
+    if not found:  # else each pool would say the same again
+        found += _pool_problems(obj.get("metadata"), parsed)
     return found
 
 
@@ -200,17 +202,22 @@ def _catalogue_problems(spec: dict[str, Any], parsed: ModelDeploymentSpec | None
         yield problem(("spec", "optimize", "level"), text, reasons.UNKNOWN_LEVEL)
 
 
-def _pool_problems(metadata: Any, spec: dict[str, Any]) -> Iterator[Problem]:
-    """A pool is a ModelDeployment NAME-POOL of its own."""
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    pools = spec.get("pools")
-    for index, pool in enumerate(pools if isinstance(pools, list) else ()):
-        short = pool.get("name") if isinstance(pool, dict) else None
-        if isinstance(name, str) and isinstance(short, str) and len(f"{name}-{short}") > NAME_LIMIT:
-            text = (
-                f"{shown(short)}: {name}-{short} has more than {NAME_LIMIT} characters; shorten one of them"
-            )
-            yield problem(("spec", "pools", index, "name"), text, reasons.INVALID_NAME)
+def _pool_problems(metadata: Any, parsed: ModelDeploymentSpec | None) -> Iterator[Problem]:
+    """A pool is a ModelDeployment NAME-POOL of its own, with the spec of all and what it says otherwise."""
+    name = str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+    for index, pool in enumerate((parsed.pools if parsed else None) or ()):
+        where = ("spec", "pools", index)
+        if len(f"{name}-{pool.name}") > NAME_LIMIT:
+            text = f"{name}-{pool.name} has more than {NAME_LIMIT} characters; shorten one of the two"
+            yield problem((*where, "name"), text, reasons.INVALID_NAME)
+        wish = pool_wish(parsed, name or "model", pool, 0) if parsed else {}
+        both = [
+            *_structure_problems(wish),
+            *_rule_problems(ModelDeploymentSpec, wish, ("spec",)),
+            *_catalogue_problems(wish, salvage(ModelDeploymentSpec, wish)),
+        ]
+        for found in both:
+            yield problem(where, f"together with the whole: {found.message}", found.reason)
 
 
 def _sources(spec: dict[str, Any], parsed: ModelDeploymentSpec | None) -> Iterator[tuple[Location, str]]:

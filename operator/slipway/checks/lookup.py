@@ -49,9 +49,12 @@ def pod_labels(given: Input) -> Mapping[str, str]:
 
 
 def selects(selector: Object | None, labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector matches; one with expressions counts as not matching, we never write any."""
-    if selector is None or selector.get("matchExpressions"):
+    """Whether a LabelSelector matches; of expressions we write In alone, another counts as not matching."""
+    if selector is None:
         return False
+    for one in selector.get("matchExpressions") or ():
+        if one.get("operator") != "In" or labels.get(one.get("key")) not in (one.get("values") or ()):
+            return False
     return all(labels.get(key) == value for key, value in (selector.get("matchLabels") or {}).items())
 
 

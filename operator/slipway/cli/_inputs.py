@@ -100,10 +100,13 @@ def read_models(file: str) -> list[Given | Refused]:
 
 
 def _given(obj: dict[str, Any]) -> Iterator[Given | Refused]:
+    from slipway.api.poolspec import pool_spec
     from slipway.api.validate import parse
     from slipway.cli._mistakes import name_of, object_problems
     from slipway.manifests.names import POOL, POOL_OF
-    from slipway.manifests.pools import pool_model, pool_spec
+    from slipway.manifests.pools import pool_model
+    from slipway.plan.deal import Pool as Dealt
+    from slipway.plan.deal import deal
 
     mistakes = tuple(one.message for one in object_problems(obj))
     if mistakes:
@@ -113,9 +116,11 @@ def _given(obj: dict[str, Any]) -> Iterator[Given | Refused]:
     name, namespace = metadata["name"], metadata.get("namespace") or "default"
     if not spec.pools:
         yield Given(name, namespace, spec)
-    for pool in spec.pools or ():
+    pools = spec.pools or ()
+    dealt = deal([Dealt(one.name, one.min_replicas or 0, one.max_replicas) for one in pools], spec.replicas)
+    for pool in pools:
         labels = ((POOL, pool.name), (POOL_OF, name))
-        own = pool_spec(spec, name, pool, pool.min_replicas or 0)
+        own = pool_spec(spec, name, pool, dealt[pool.name])
         yield Given(pool_model(name, pool.name), namespace, own, labels, spec)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from slipway.api import API_VERSION
 from slipway.api.modeldeployment import ModelDeploymentSpec, Pool
+from slipway.api.poolspec import pool_spec
 from slipway.manifests import names
 from slipway.manifests.autoscaler import build_autoscaler
 from slipway.manifests.owner import Owner, child
@@ -18,33 +19,6 @@ POOL_COMPONENT = "pool"
 def pool_model(name: str, pool: str) -> str:
     """Name of the ModelDeployment of one pool."""
     return f"{name}-{pool}"
-
-
-def pool_spec(spec: ModelDeploymentSpec, name: str, pool: Pool, replicas: int) -> ModelDeploymentSpec:
-    """The spec of one pool: that of all, with what the pool says otherwise, field by field.
-
-    Args:
-        spec: of the ModelDeployment with pools.
-        name: its name, by which clients ask for the model at any pool.
-        pool: one of them.
-        replicas: dealt to it.
-    """
-    whole = _wire(spec)
-    own = _wire(pool)
-    engine = _over(whole.get("engine"), own.get("engine"))
-    engine.setdefault("servedModelName", name)
-    pod = engine.setdefault("podOverrides", {})
-    if selector := {**pod.get("nodeSelector", {}), **own.get("nodeSelector", {})}:
-        pod["nodeSelector"] = selector
-    if tolerations := [*pod.get("tolerations", ()), *own.get("tolerations", ())]:
-        pod["tolerations"] = tolerations
-    if not pod:
-        del engine["podOverrides"]
-    made = {key: value for key, value in whole.items() if key not in ("pools", "autoscaling", "suspend")}
-    made |= {"engine": engine, "replicas": replicas}
-    if optimize := _over(whole.get("optimize"), own.get("optimize")):
-        made["optimize"] = optimize
-    return ModelDeploymentSpec.model_validate(made)
 
 
 def build_pool(
@@ -85,11 +59,3 @@ def build_group(owner: Owner, spec: ModelDeploymentSpec) -> list[dict[str, Any]]
 def _wire(value: Any) -> dict[str, Any]:
     found: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
     return found
-
-
-def _over(below: Any, above: Any) -> dict[str, Any]:
-    """Two maps, the second over the first, maps inside them likewise; lists are taken whole."""
-    merged = dict(below or {})
-    for key, value in (above or {}).items():
-        merged[key] = _over(merged.get(key), value) if isinstance(value, dict) else value
-    return merged

@@ -25,6 +25,8 @@ def build_serving(
     artifact: PublishedArtifact,
     settings: Settings,
     revision: str,
+    *,
+    grouped: bool = False,
 ) -> list[dict[str, Any]]:
     """All serving children, named as the ModelDeployment, in the order in which they are applied.
 
@@ -41,15 +43,17 @@ def build_serving(
         artifact: what is served.
         settings: with the pinned images (``revision.pinned_settings``).
         revision: name of the ControllerRevision.
+        grouped: replicas of several pods still run, though the plan may have none: they go on to meet.
     """
+    group = grouped or plan.parallel.pods > 1
     build = build_leader_worker_set if plan.parallel.pods > 1 else build_deployment
     workload = build(owner, spec, plan, artifact, settings, revision)
     children = [
         # The policy comes first: there is no moment in which a pod runs without it.
-        *_policies(owner, spec, plan, settings),
+        *_policies(owner, spec, plan, settings, group=group),
         workload,
         build_service(owner, plan.engine),
-        build_budget(owner, plan.engine),
+        build_budget(owner, plan.engine, group=group),
     ]
     if spec.autoscaling is not None:
         children.append(build_autoscaler(owner, spec.autoscaling, plan.engine, workload))
@@ -57,11 +61,10 @@ def build_serving(
 
 
 def _policies(
-    owner: Owner, spec: ModelDeploymentSpec, plan: Plan, settings: Settings
+    owner: Owner, spec: ModelDeploymentSpec, plan: Plan, settings: Settings, *, group: bool
 ) -> list[dict[str, Any]]:
     if not settings.network_policy:
         return []
-    group = plan.parallel.pods > 1
     return [
         build_serving_policy(owner, spec, plan.engine, settings, group=group),
         *([build_group_policy(owner, plan.engine)] if group else []),

@@ -9,6 +9,7 @@ from typing import Any
 
 from slipway import resources
 from slipway.kube import Kube, Raw
+from slipway.manifests.names import POOL_OF
 from slipway.observe import kinds, routes, users
 from slipway.observe.crashes import CrashLogs
 from slipway.observe.devices import DevicePods
@@ -244,12 +245,18 @@ class Observer:
         if not names or _ready(model):
             return nodes
         meta = model["metadata"]
+        pools = self.store(resources.MODEL).find(f"owner:{meta['uid']}")
+        labels = meta.get("labels") or {}
+        # What makes room for it: its own pods, those of the whole that it is a pool of, those of its pools.
+        family = {
+            meta["name"],
+            labels.get(POOL_OF, meta["name"]),
+            *(one["metadata"]["name"] for one in pools),
+        }
 
         def own(pod: Mapping[str, Any]) -> bool:
-            labels = pod.get("labels") or {}
-            return bool(
-                pod.get("namespace") == meta["namespace"] and labels.get(kinds.MODEL_LABEL) == meta["name"]
-            )
+            label = (pod.get("labels") or {}).get(kinds.MODEL_LABEL)
+            return bool(pod.get("namespace") == meta["namespace"] and label in family)
 
         used = devices_used(await self._devices.on(names), own)
         facts = with_usage([one.facts for one in nodes], used)

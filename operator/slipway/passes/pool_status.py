@@ -52,27 +52,50 @@ def _plan_text(plan: dict[str, Any]) -> str:
     return f"{plan['engine']} {plan['level']}" + (f" on {device}" if device else "")
 
 
-def say(pools: Sequence[Seen], dealt: dict[str, int], wished: int, draft: Draft) -> None:
-    """The sum: of the pools that have replicas, the first that is not well speaks for all."""
+def say(pools: Sequence[Seen], dealt: dict[str, int], wished: int, draft: Draft, *, before: int) -> None:
+    """The sum: of the pools that have replicas, the first that is not well speaks for all.
+
+    Args:
+        pools: in the order in which they are filled.
+        dealt: replicas of each.
+        wished: replicas in all.
+        draft: what is to be written.
+        before: replicas that answer, those that served before there were pools among them.
+    """
     there = [one for one in pools if one.model] or list(pools)
     used = [one for one in there if dealt[one.wish.name]] or there[:1]
-    answering = sum(one.pool.ready for one in pools)
+    most = _most(pools)
+    limit = "" if most is None or most >= wished else f"; maxReplicas of the pools allow {most} of {wished}"
     for kind in SUMMED:
-        if kind == reasons.AVAILABLE and answering:
-            draft.holds(kind, reasons.SERVING, serving.answers(answering))
+        if kind == reasons.AVAILABLE and before:
+            draft.holds(kind, reasons.SERVING, serving.answers(before) + limit)
         else:
             _sum(kind, used, draft)
     _spilled(pools, dealt, draft)
-    needed = max(wished, sum(one.pool.least for one in pools))
-    if answering >= needed and _in_place(pools, dealt):
+    needed = max(wished if most is None else min(wished, most), sum(one.pool.least for one in pools))
+    if before >= needed and _in_place(pools, dealt):
         return
     draft.look_again(LOOK_SECONDS)
-    if answering >= needed:
+    if before >= needed:
         return
-    text = f"{answering} of {needed} replicas answer: {_by_pool(pools, dealt)}"
-    draft.headline = draft.headline or (reasons.ROLLING_OUT, text)
-    draft.progressing(state=True, reason=draft.headline[0], message=text)
+    text = f"{before} of {needed} replicas answer: {_by_pool(pools, dealt)}"
+    if draft.headline is None and not _only_scales(before, draft):
+        draft.headline = (reasons.ROLLING_OUT, text)
+    draft.progressing(state=True, reason=(draft.headline or (reasons.ROLLING_OUT,))[0], message=text)
     draft.fields["progress"] = used[0].status.get("progress") or "Starting"
+
+
+def _most(pools: Sequence[Seen]) -> int | None:
+    """Replicas that the pools may have together; None for no limit."""
+    limits = [one.pool.most for one in pools]
+    return None if None in limits else sum(one or 0 for one in limits)
+
+
+def _only_scales(answering: int, draft: Draft) -> bool:
+    """Whether a ready model has as many replicas that answer as before: more of them are on their way."""
+    ready = any(one["type"] == reasons.READY and one["status"] == "True" for one in draft.old_conditions)
+    old = int((draft.raw.get("status") or {}).get("readyReplicas", 0))
+    return ready and answering >= max(1, old)
 
 
 def _sum(kind: str, used: Sequence[Seen], draft: Draft) -> None:

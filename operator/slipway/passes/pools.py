@@ -6,26 +6,26 @@ The pass over a ModelDeployment with ``spec.pools``; pure, called by ``model``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from slipway.api import reasons
 from slipway.manifests.names import digest
 from slipway.manifests.pools import build_group, build_pool, group_selector, pool_model
 from slipway.manifests.service import service_url
 from slipway.observe.observed import ModelObserved, Raw
-from slipway.passes import planning, tries
+from slipway.passes import planning, serving, tries
 from slipway.passes.outcome import Draft
 from slipway.passes.pool_seen import Seen, see
 from slipway.passes.pool_status import LOOK_SECONDS, pool_status, say
 from slipway.passes.scene import Scene
 from slipway.plan import deal
-from slipway.plan.workload import KINDS, counts
+from slipway.plan.workload import counts
 
 PASSED_ON: Final = (tries.RETRY, planning.REPLAN)
 """Annotations by which a person asks for something: meant for every pool."""
 PINNED: Final = "slipway.dev/pinned-for"
 RESOLVING: Final = "slipway.dev/resolving-for"
-"""Annotations of a pool's ModelDeployment: the wish that its revision answers, or is to answer."""
+"""Annotations of a pool's ModelDeployment: the wish with its commit, and the wish that it is to resolve."""
 STATES: Final = ("observedGeneration", "pools", "url", "selector", "replicas", "readyReplicas", "progress")
 """Fields of status that a model with pools has; the rest is in the status of each pool."""
 
@@ -44,9 +44,8 @@ def share_out(scene: Scene, draft: Draft) -> None:
     draft.fields["url"] = f"{service_url(scene.owner.name, scene.owner.namespace, scene.settings)}/v1"
     selector = group_selector(scene.owner.name)
     draft.fields["selector"] = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-    draft.fields["replicas"] = sum(int(one.status.get("replicas", 0)) for one in ordered)
-    draft.fields["readyReplicas"] = sum(one.pool.ready for one in ordered)
-    say(ordered, dealt, wished, draft)
+    serving.report_replicas(scene.seen, draft)
+    say(ordered, dealt, wished, draft, before=serving.answering(scene.seen))
 
 
 def _wished(scene: Scene) -> int:
@@ -60,19 +59,24 @@ def _wished(scene: Scene) -> int:
 def _commit(scene: Scene, pools: Sequence[Seen]) -> str:
     """The commit that all pools serve; empty until the first pool has resolved it.
 
-    What is resolved stays, whatever the branch does: the pools' own specs hold it, marked with the wish that
-    it answers.
+    What is resolved stays, whatever the branch does: a mark on the pools holds it, with the wish that it
+    answers.
     """
     key = _inquiry(scene)
     for one in pools:
-        meta = (one.model or {"metadata": {}})["metadata"]
-        if one.model and (meta.get("annotations") or {}).get(PINNED) == key:
-            return str(one.model["spec"]["model"]["revision"])
+        answered, _, commit = _mark(one, PINNED).partition("/")
+        if answered == key and commit:
+            return commit
     first = pools[0]
-    resolving = ((first.model or {}).get("metadata", {}).get("annotations") or {}).get(RESOLVING) == key
-    if resolving and first.condition(reasons.SOURCE_RESOLVED).get("status") == "True":
+    resolved = first.condition(reasons.SOURCE_RESOLVED, current=True).get("status") == "True"
+    if _mark(first, RESOLVING) == key and resolved:
         return str((first.status.get("source") or {}).get("commit", ""))
     return ""
+
+
+def _mark(one: Seen, key: str) -> str:
+    marks = (one.model or {"metadata": {}})["metadata"].get("annotations") or {}
+    return str(marks.get(key, ""))
 
 
 def _inquiry(scene: Scene) -> str:
@@ -83,29 +87,36 @@ def _inquiry(scene: Scene) -> str:
 
 def _wished_models(scene: Scene, pools: Sequence[Seen], dealt: dict[str, int], draft: Draft) -> list[Raw]:
     """ModelDeployments of the pools: the first alone until it has resolved the commit."""
-    marks = scene.seen.model["metadata"].get("annotations", {})
-    asked = {key: marks[key] for key in PASSED_ON if key in marks}
+    given = scene.seen.model["metadata"].get("annotations", {})
+    asked = {key: given[key] for key in PASSED_ON if key in given}
     written = sorted(
         pools, key=lambda one: [each.name for each in scene.spec.pools or ()].index(one.wish.name)
     )
     commit, key = _commit(scene, written), _inquiry(scene)
     if not commit:
         draft.look_again(LOOK_SECONDS)
-        first = written[0].wish
-        return [build_pool(scene.owner, scene.spec, first, dealt[first.name], {**asked, RESOLVING: key})]
+        first, *others = written
+        wish = build_pool(
+            scene.owner, scene.spec, first.wish, dealt[first.wish.name], {**asked, RESOLVING: key}
+        )
+        # The others serve on what they have, as many of it as is their part.
+        return [wish, *(_as_it_is(one.model, replicas=dealt[one.wish.name]) for one in others if one.model)]
     pinned = scene.spec.model.model_copy(update={"revision": commit})
     spec = scene.spec.model_copy(update={"model": pinned})
-    return [
-        build_pool(scene.owner, spec, one.wish, dealt[one.wish.name], {**asked, PINNED: key}) for one in pools
-    ]
+    marks = {**asked, PINNED: f"{key}/{commit}"}
+    return [build_pool(scene.owner, spec, one.wish, dealt[one.wish.name], marks) for one in pools]
 
 
 def _children(scene: Scene, pools: Sequence[Seen], dealt: dict[str, int], draft: Draft) -> None:
-    """Pools, Service, autoscaler; what served before there were pools goes once a pool answers."""
+    """Pools, Service, autoscaler; what served before goes once as many answer in its place."""
     draft.apply += _wished_models(scene, pools, dealt, draft)
     names = {pool_model(scene.owner.name, one.wish.name) for one in pools}
-    draft.delete += [raw for raw in scene.seen.pools if raw["metadata"]["name"] not in names]
-    if any(raw["kind"] in KINDS for raw in scene.seen.children) and not any(one.pool.ready for one in pools):
+    removed = [raw for raw in scene.seen.pools if raw["metadata"]["name"] not in names]
+    ready, wished = sum(one.pool.answering for one in pools), _wished(scene)
+    before = counts(scene.seen.workload).available
+    gone = sum(int((raw.get("status") or {}).get("readyReplicas", 0)) for raw in removed)
+    draft.delete += removed if ready >= min(wished, ready + gone) else []
+    if ready < min(wished, before):
         return  # the Service stays before what answers
     rest = build_group(scene.owner, scene.spec)
     draft.apply += rest
@@ -115,10 +126,11 @@ def _children(scene: Scene, pools: Sequence[Seen], dealt: dict[str, int], draft:
 
 
 def dissolve(scene: Scene, draft: Draft) -> None:
-    """For a model that has no pools any more: they answer until it does by itself."""
+    """For a model that has no pools any more: they answer until as many do by themselves."""
     if not scene.seen.pools:
         return
-    if counts(scene.seen.workload).available:
+    own = counts(scene.seen.workload)
+    if own.available and own.available >= min(own.wished, serving.pools_ready(scene.seen)):
         draft.delete += scene.seen.pools
     else:
         draft.apply = [one for one in draft.apply if one["kind"] != "Service"]
@@ -126,12 +138,14 @@ def dissolve(scene: Scene, draft: Draft) -> None:
 
 def suspended(seen: ModelObserved) -> list[Raw]:
     """The pools as they are, suspended like the whole."""
-    found = []
-    for raw in seen.pools:
-        kept = ("name", "namespace", "labels", "ownerReferences")
-        meta = {key: raw["metadata"][key] for key in kept}
-        marks = raw["metadata"].get("annotations") or {}
-        meta["annotations"] = {key: marks[key] for key in (*PASSED_ON, PINNED, RESOLVING) if key in marks}
-        body = {"apiVersion": raw["apiVersion"], "kind": raw["kind"], "metadata": meta}
-        found.append({**body, "spec": {**raw["spec"], "suspend": True}})
-    return found
+    return [_as_it_is(raw, suspend=True) for raw in seen.pools]
+
+
+def _as_it_is(raw: Raw, **spec: Any) -> Raw:
+    """A pool as observed, with other fields of its spec."""
+    kept = ("name", "namespace", "labels", "ownerReferences")
+    meta = {key: raw["metadata"][key] for key in kept}
+    marks = raw["metadata"].get("annotations") or {}
+    meta["annotations"] = {key: marks[key] for key in (*PASSED_ON, PINNED, RESOLVING) if key in marks}
+    body = {"apiVersion": raw["apiVersion"], "kind": raw["kind"], "metadata": meta}
+    return {**body, "spec": {**raw["spec"], **spec}}

@@ -6,6 +6,7 @@ A step of the ModelDeployment's pass.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from slipway import drift
@@ -28,6 +29,8 @@ LOOK_SECONDS = 15.0
 """How often a rollout that waits is looked at: a pod that stays unschedulable sends no event."""
 ENGINE: Final = frozenset({"engine", "engine-worker"})
 """Components of pods that a replica is made of."""
+GROUP: Final = "leaderworkerset.sigs.k8s.io/name"
+"""Label of the pods of a LeaderWorkerSet."""
 NOTHING_WISHED = "spec.replicas is 0: nothing serves"
 HOMELESS: Final = frozenset({reasons.UNSCHEDULABLE, reasons.STORE_CANNOT_SPREAD})
 """No node takes the pod: another plan may ask for less, or for other nodes."""
@@ -41,7 +44,10 @@ def serve(scene: Scene, chosen: Chosen, served: PublishedArtifact, draft: Draft)
     Returns the wished workload: a Deployment or LeaderWorkerSet.
     """
     settings = pinned_settings(scene.settings, chosen.pinned)
-    built = build_serving(scene.owner, scene.spec, chosen.pinned.plan, served, settings, chosen.name)
+    grouped = scene.workload("LeaderWorkerSet") is not None
+    built = build_serving(
+        scene.owner, scene.spec, chosen.pinned.plan, served, settings, chosen.name, grouped=grouped
+    )
     running = scene.workload(workload_of(built)["kind"])
     room = rollout.makes_room(running, _unwell(scene.seen, draft), spreads=spreads(scene.spec))
     wished = [without_surge(one) if room and one["kind"] == "Deployment" else one for one in built]
@@ -72,12 +78,22 @@ def prune(scene: Scene, wished: list[Raw], draft: Draft) -> None:
 def _stands_in(scene: Scene, raw: Raw, wished: list[Raw], draft: Draft) -> bool:
     """Whether a workload of the other kind still answers in place of the wished one, which starts beside it.
 
-    It goes when that answers, or waits for its room.
+    It goes when as many of that answer, or when a pod of that waits for its room.
     """
-    if raw["kind"] not in KINDS or not counts(raw).available:
+    kind = workload_of(wished)["kind"]
+    if raw["kind"] not in KINDS or raw["kind"] == kind or not counts(raw).available:
         return False
-    coming = counts(scene.workload(workload_of(wished)["kind"]))
-    return not coming.available and not any(map(needs_room, _unwell(scene.seen, draft)))
+    coming = scene.workload(kind)
+    if coming is None:
+        return True
+    enough = min(counts(coming).wished, counts(raw).available)
+    pods = [
+        pod
+        for pod in scene.seen.engine_pods
+        if (GROUP in pod["metadata"].get("labels", {})) == (kind != "Deployment")
+    ]
+    mine = replace(scene.seen, engine_pods=tuple(pods))
+    return counts(coming).available < enough and not any(map(needs_room, _unwell(mine, draft)))
 
 
 def hand_over_replicas(scene: Scene, wished: Raw, draft: Draft) -> None:
@@ -96,24 +112,33 @@ def hand_over_replicas(scene: Scene, wished: Raw, draft: Draft) -> None:
 
 def report_replicas(seen: ModelObserved, draft: Draft) -> None:
     """Replica counts, as the scale subresource shows them."""
-    parts = seen.pools or ((seen.workload,) if seen.workload else ())
+    parts = [*seen.pools, *([seen.workload] if seen.workload else [])]
     for field in ("replicas", "readyReplicas"):
         draft.fields[field] = sum(int((one.get("status") or {}).get(field, 0)) for one in parts)
+
+
+def pools_ready(seen: ModelObserved) -> int:
+    """Replicas of the model's pools that answer."""
+    return sum(int((one.get("status") or {}).get("readyReplicas", 0)) for one in seen.pools)
+
+
+def answering(seen: ModelObserved) -> int:
+    """Replicas that answer, of whatever keeps them."""
+    return pools_ready(seen) + counts(seen.workload).available
 
 
 def report_available(seen: ModelObserved, draft: Draft) -> None:
     """Available, from whatever workload there is."""
     workload = seen.workload
-    if ready := sum(int((one.get("status") or {}).get("readyReplicas", 0)) for one in seen.pools):
-        draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(ready))
+    if pools_ready(seen):
+        draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(answering(seen)))
         return
     if workload is None:
         if any(one["type"] == reasons.AVAILABLE and one["status"] == "True" for one in draft.old_conditions):
             draft.fails(reasons.AVAILABLE, reasons.WAITING, "the Deployment is gone: nothing answers")
         return
-    answering = counts(workload).available
-    if answering:
-        draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(answering))
+    if count := counts(workload).available:
+        draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(count))
     elif workload["spec"].get("replicas") == 0:
         draft.fails(reasons.AVAILABLE, reasons.SCALED_TO_ZERO, NOTHING_WISHED)
     else:
@@ -126,16 +151,16 @@ def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft, *, 
     observed = scene.workload(wished["kind"])
     seen = counts(observed)
     target = _target(scene, wished, observed)
-    answering = seen.available or counts(scene.seen.workload).available
+    there = seen.available or answering(scene.seen)
     current = rollout.settled(wished, observed)
     if current and target == 0:
         draft.fails(reasons.AVAILABLE, reasons.SCALED_TO_ZERO, NOTHING_WISHED)
         draft.progressing(state=False, reason=reasons.SETTLED, message="nothing is left to do")
         return
     trouble = _trouble(scene.seen, draft)
-    if answering:
+    if there:
         trouble = None if room and trouble and trouble.reason in ROOM else trouble
-        draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(answering))
+        draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(there))
     else:
         reason = trouble.reason if trouble else reasons.STARTING
         text = trouble.message if trouble else "the engine starts and loads the model"
@@ -143,12 +168,12 @@ def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft, *, 
     if current and seen.heard and seen.updated == seen.existing == target <= seen.available:
         return
     draft.look_again(LOOK_SECONDS)
-    if not answering and trouble is not None and trouble.reason in HOMELESS:
+    if not there and trouble is not None and trouble.reason in HOMELESS:
         planning.replan(scene, chosen, draft)
     text = f"{seen.updated} of {target} replicas are of this revision"
     text += "; an old one stops before the next starts, as volume or node have no room for both" * room
     reason, text = (trouble.reason, trouble.message) if trouble else (reasons.ROLLING_OUT, text)
-    draft.fields["progress"] = "Starting" if not answering else "Rolling out"
+    draft.fields["progress"] = "Starting" if not there else "Rolling out"
     draft.progressing(state=True, reason=reason, message=text)
     if draft.headline is None and not _only_scales(wished, observed, min(target, _before(draft)), draft):
         draft.headline = (reason, text)

@@ -26,8 +26,8 @@ class Memory:
         full_since: None while it has room, as far as is known.
         retry_at: when a full one is tried again.
         failures: how often in a row it was found full.
-        held: replicas that answered when it was found full.
-        nodes: nodes that it had then.
+        held: replicas that had a node when it was found full, or since.
+        nodes: size of its nodes then.
         why: it was full, in the scheduler's or the planner's words.
     """
 
@@ -48,9 +48,10 @@ class Pool:
         most: replicas that it may have; None for no limit.
         given: replicas that it has been told to have.
         ready: replicas that answer.
+        placed: replicas whose pods all have a node, or are not known to have none.
         stuck: why it has no room now: a pod of it without a node for ``PENDING_SECONDS``, or a plan that
             fits none; empty for neither.
-        nodes: ready nodes that its selector admits.
+        nodes: size of what its selector admits: nodes and devices, which come after their node.
         price: of a token; None when it is not known.
     """
 
@@ -59,6 +60,7 @@ class Pool:
     most: int | None = None
     given: int = 0
     ready: int = 0
+    placed: int = 0
     stuck: str = ""
     nodes: int = 0
     price: float | None = None
@@ -74,8 +76,13 @@ class Pool:
         return max(self.least, count if self.most is None else min(count, self.most))
 
     def counted(self, count: int) -> int:
-        """How many of a wish can be relied on: of a full pool those that answer."""
-        return min(count, self.ready) if self.full else count
+        """How many of a wish can be relied on: of a full pool those that have a node."""
+        return min(count, self.placed if self.stuck else self.memory.held) if self.full else count
+
+    @property
+    def answering(self) -> int:
+        """Replicas that answer, without those that an update has on top."""
+        return min(self.ready, self.given)
 
 
 def in_order(pools: Sequence[Pool]) -> list[Pool]:
@@ -88,17 +95,26 @@ def in_order(pools: Sequence[Pool]) -> list[Pool]:
 def remembered(pool: Pool, now: datetime) -> Pool:
     """The pool with what this look adds to its memory: found full, due for another try, or well again."""
     old = pool.memory
-    if pool.full and old.retry_at and (now >= old.retry_at or pool.nodes > old.nodes):
-        if not pool.stuck:
-            return replace(pool, memory=replace(old, full_since=None, retry_at=None))
-    elif pool.full:
-        return pool
+    more, due = pool.nodes > old.nodes, old.retry_at is not None and now >= old.retry_at
+    if pool.full and not pool.stuck and (more or due):
+        return replace(pool, memory=replace(old, full_since=None, retry_at=None, nodes=pool.nodes))
+    if pool.full and not due:
+        # A node comes before its devices: more of it is looked at again soon, and is no failure.
+        soon = now + timedelta(seconds=RETRY_FIRST)
+        kept = replace(old, nodes=pool.nodes, retry_at=min(soon, old.retry_at or soon)) if more else old
+        return replace(pool, memory=replace(kept, held=max(kept.held, min(pool.placed, pool.answering))))
     if pool.stuck:
         wait = min(RETRY_LIMIT, RETRY_FIRST * 2.0 ** min(old.failures, 16))
-        due = now + timedelta(seconds=wait)
-        found = Memory(old.full_since or now, due, old.failures + 1, pool.ready, pool.nodes, pool.stuck)
+        found = Memory(
+            full_since=old.full_since or now,
+            retry_at=now + timedelta(seconds=wait),
+            failures=old.failures + 1,
+            held=pool.placed,
+            nodes=pool.nodes,
+            why=pool.stuck,
+        )
         return replace(pool, memory=found)
-    recovered = old.failures and pool.ready > old.held
+    recovered = old.failures and pool.answering > old.held
     return replace(pool, memory=Memory()) if recovered else pool
 
 
@@ -116,7 +132,7 @@ def deal(pools: Sequence[Pool], wished: int) -> dict[str, int]:
     targets: dict[str, int] = {}
     left = wished
     for one in pools:
-        targets[one.name] = one.capped(min(left, one.ready) if one.full else left)
+        targets[one.name] = one.capped(min(left, one.memory.held) if one.full else left)
         left = max(0, left - one.counted(targets[one.name]))
     for one in pools:
         counted = one.counted(targets[one.name])
@@ -126,12 +142,16 @@ def deal(pools: Sequence[Pool], wished: int) -> dict[str, int]:
 
 
 def _kept(pools: Sequence[Pool], targets: dict[str, int], wished: int) -> dict[str, int]:
-    """The targets, with what has to stay until others answer."""
-    answering = sum(min(one.ready, targets[one.name]) for one in pools)
-    lacking = max(0, wished - answering)
+    """The targets, with what has to stay until others answer: what answers, else what is on its way.
+
+    A replica may miss a probe: it was given, and stays as long as it is needed. What a full pool was given
+    and has no node is not.
+    """
+    lacking = max(0, wished - sum(min(one.answering, targets[one.name]) for one in pools))
     kept = dict(targets)
-    for one in pools:
-        stays = min(max(0, one.ready - targets[one.name]), lacking)
+    having = [(one, one.answering) for one in pools] + [(one, one.given) for one in pools if not one.full]
+    for one, count in having:
+        stays = min(max(0, count - kept[one.name]), lacking)
         kept[one.name] += stays
         lacking -= stays
     return kept

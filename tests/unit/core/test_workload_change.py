@@ -59,5 +59,28 @@ def test_the_old_one_answers_until_the_new_one_does() -> None:
 def test_the_old_one_makes_room_when_a_pod_of_the_new_one_waits_for_it(component: str) -> None:
     seen, outcome = decide(on_two_nodes(served()))
     seen = with_group(seen, outcome, 0)
-    _, outcome = decide(replace(seen, engine_pods=(waits_for_room(component),)))
+    pod = waits_for_room(component)
+    pod["metadata"]["labels"]["leaderworkerset.sigs.k8s.io/name"] = "qwen-nodes"
+    _, outcome = decide(replace(seen, engine_pods=(pod,)))
     assert "Deployment" in gone(outcome)
+
+
+def test_a_pod_of_the_old_one_asks_for_no_room() -> None:
+    seen = on_two_nodes(served())
+    _, outcome = decide(replace(seen, engine_pods=(waits_for_room(),)))
+    assert "Deployment" not in gone(outcome)
+    seen, outcome = decide(seen)
+    _, outcome = decide(replace(with_group(seen, outcome, 0), engine_pods=(waits_for_room(),)))
+    assert "Deployment" not in gone(outcome)
+
+
+def test_a_group_that_still_answers_goes_on_to_meet() -> None:
+    seen = served()
+    first, outcome = decide(on_two_nodes(seen))
+    grouped = with_group(first, outcome, 1)
+    back = replace(grouped, revisions=seen.revisions, children=grouped.children[-1:])
+    _, outcome = decide(back)
+    policies = {raw["metadata"]["name"]: raw for raw in outcome.apply if raw["kind"] == "NetworkPolicy"}
+    assert "qwen.workers" in policies
+    assert policies["qwen"]["spec"]["egress"] != []
+    assert "LeaderWorkerSet" not in gone(outcome)

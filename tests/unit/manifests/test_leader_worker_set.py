@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from slipway.checks.lookup import selects
 from slipway.engines import decide
 from slipway.manifests.leader_worker_set import set_name
 from slipway.manifests.owner import Owner, PublishedArtifact
@@ -92,3 +93,12 @@ def test_the_autoscaler_counts_groups(build: Any) -> None:
     target = children["HorizontalPodAutoscaler", "chat"]["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("LeaderWorkerSet", "chat-nodes")
     assert target["apiVersion"] == "leaderworkerset.x-k8s.io/v1"
+
+
+def test_a_drain_takes_one_pod_of_any_group_at_a_time(build: Any) -> None:
+    children = build()
+    budget = children["PodDisruptionBudget", "chat"]["spec"]
+    pods = group(children)["spec"]["leaderWorkerTemplate"]
+    for template in (pods["leaderTemplate"], pods["workerTemplate"]):
+        assert selects(budget["selector"], template["metadata"]["labels"])
+    assert budget["maxUnavailable"] == 1

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.api.poolspec import pool_spec
 from slipway.api.validate import problems
 from slipway.manifests.owner import Owner
-from slipway.manifests.pools import build_group, build_pool, pool_spec
+from slipway.manifests.pools import build_group, build_pool
 from tests.support.planning import spec
 
+TOLERATIONS = [{"key": f"k{number}", "operator": "Exists"} for number in range(9)]
 WHOLE = {
     "engine": {
         "contextLength": 2048,
@@ -91,9 +93,14 @@ def test_the_autoscaler_counts_the_sum(owner: Owner) -> None:
         ([{"name": "A"}], "spec.pools[0].name"),
         ([{"name": "twelve-chars"}], "has more than 40 characters"),
         ([{"name": "a", "engine": {"tensorParallel": 0}}], "spec.pools[0].engine.tensorParallel"),
+        ([{"name": "a"}, {"name": "b"}], "ReadWriteMany"),
+        ([{"name": "a", "optimize": {"level": "Q9"}}], "spec.pools[0]: together with the whole"),
+        ([{"name": "a", "tolerations": TOLERATIONS}], "spec.pools[0]: together with the whole"),
     ],
 )
 def test_wrong_pools_are_named(pools: list[dict[str, Any]], expected: str) -> None:
     name = "a-name-that-is-quite-long-1234"
-    obj = {"metadata": {"name": name}, "spec": {"model": {"source": "hf://acme/model"}, "pools": pools}}
+    engine = {"podOverrides": {"tolerations": TOLERATIONS}}
+    wish = {"model": {"source": "hf://acme/model"}, "engine": engine, "pools": pools}
+    obj = {"metadata": {"name": name}, "spec": wish}
     assert expected in "; ".join(one.message for one in problems(obj))
