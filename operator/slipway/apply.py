@@ -86,7 +86,8 @@ class Applier:
             if taken is None:
                 raise  # nobody else has a part in it: it is our wish that is refused
             answer = taken
-        if not drift.settled(wished, answer) and wished["kind"] in drift.EXACT:
+        others = wished["kind"] in drift.EXACT and managed.spec_taken_over(answer, body["spec"])
+        if others and not drift.settled(wished, answer):
             answer = await self._apply_alone(body, owner_uid) or answer
         if not drift.settled(wished, answer):  # admission made something else of it
             same = {"uid": answer["metadata"]["uid"]}
