@@ -17,8 +17,15 @@ HEADS = {"mlp": ("mlp_speculator", ("n_predict",)), "medusa": ("medusa", ("num_h
 UNSERVED = {
     "use_dora": "DoRA",
     "modules_to_save": "whole modules beside the low-rank ones (modules_to_save)",
+    "lora_bias": "biases (lora_bias)",
+    "alora_invocation_tokens": "tokens that switch it on (aLoRA)",
+    "layer_replication": "layers of its own (layer_replication)",
+    "use_bdlora": "block-diagonal matrices (BD-LoRA)",
+    "use_qalora": "pooled inputs (QALoRA)",
 }
-"""Options of PEFT that no engine serves beside a base; vLLM 0.32 refuses both."""
+"""Options of PEFT that no engine serves beside a base: what ``PEFTHelper`` of vLLM 0.32 refuses."""
+REWRITING = ("pissa", "olora", "corda", "loftq")
+"""Beginnings of ``init_lora_weights`` that change the base when PEFT loads the adapter; engines don't."""
 
 
 def adapter_facts(config: Mapping[str, Any], header: Header) -> dict[str, Any]:
@@ -44,6 +51,16 @@ def adapter_facts(config: Mapping[str, Any], header: Header) -> dict[str, Any]:
                 f"the adapter has {what}, which no engine serves beside a base: merge it into its model, and "
                 "name the result in spec.model.source",
             )
+    if config.get("bias") not in (None, "none"):
+        raise DataError(
+            "NotAnAdapter", f"the adapter trained biases ({config['bias']}), which no engine serves"
+        )
+    if str(config.get("init_lora_weights")).lower().startswith(REWRITING):
+        raise DataError(
+            "NotAnAdapter",
+            f"the adapter began as {config['init_lora_weights']}, which changes its base when it is loaded: "
+            "convert it to a plain LoRA (path_initial_model_for_weight_conversion of PEFT)",
+        )
     pattern = config.get("rank_pattern")
     ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
     if not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in ranks):
@@ -71,7 +88,8 @@ def heads_facts(config: Mapping[str, Any], method: str) -> dict[str, Any]:
         DataError: NotHeads, it describes something else.
     """
     wanted, names = HEADS[method]
-    kind = config.get("model_type")
+    # Medusa's first checkpoints name no type, and vLLM takes them all the same.
+    kind = config.get("model_type", wanted if "medusa_num_heads" in config else None)
     if kind != wanted:
         raise DataError(
             "NotHeads",

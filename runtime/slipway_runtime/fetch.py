@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from slipway_runtime import files
+from slipway_runtime.companion_files import holds_tensors, select
 from slipway_runtime.errors import DataError
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.sources import RemoteFile, Repository, connect
-from slipway_runtime.weights import check_weights, holds_tensors, is_adapter, select_adapter, select_files
+from slipway_runtime.weights import check_weights
 
 PARALLEL = 4
 """Downloads at a time; more would only share the same line."""
@@ -42,8 +43,7 @@ def fetch(job: Job) -> dict[str, Any]:
 def _fetch(job: Job) -> dict[str, Any]:
     repository = connect(job)
     listing = repository.list_files(job.revision)
-    paths = [file.path for file in listing.files]
-    selected = (select_adapter if is_adapter(paths) else select_files)(listing.files)
+    selected = select(listing.files)
     folder = prepare_folder(job.store / "partial", selected)
     total = sum(file.size for file in selected)
     files.check_space(job.store, total - downloaded_bytes(folder, selected))

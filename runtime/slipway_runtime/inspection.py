@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from slipway_runtime.companion_facts import HEADS, adapter_facts, heads_facts
+from slipway_runtime.companion_files import holds_tensors, select_adapter, select_heads
 from slipway_runtime.errors import DataError
 from slipway_runtime.facts import build_facts, served_modality
 from slipway_runtime.job import Job
@@ -27,10 +28,8 @@ from slipway_runtime.weights import (
     INDEX,
     Header,
     check_index,
-    holds_tensors,
     is_weights,
     read_header,
-    select_adapter,
     select_files,
 )
 
@@ -85,7 +84,7 @@ def inspect_companion(repository: Repository, revision: str, role: str) -> dict[
         role: one of ``contract.ROLES``: mlp, medusa or lora.
     """
     listing = repository.list_files(revision)
-    selected = (select_adapter if role == "lora" else select_files)(listing.files)
+    selected = (select_adapter if role == "lora" else select_heads)(listing.files)
     by_path = {file.path: file for file in selected}
     name = ADAPTER_CONFIG if role == "lora" else CONFIG
     config = read_json_file(repository, listing.commit, by_path[name])

@@ -80,7 +80,7 @@ def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
         NotFoundError: NoConfig, there is no config.json.
         DataError: PickleOnly or NoWeights, or UnsafePath for a name that leads out of the folder.
     """
-    known = _safe(files)
+    known = safe_names(files)
     if is_adapter(known):
         raise DataError(
             "NoWeights",
@@ -93,29 +93,9 @@ def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
         )
     weights = [file for path, file in known.items() if WEIGHTS.fullmatch(path)]
     if not weights:
-        raise _no_weights(known)
+        raise no_weights(known)
     companions = (file for path, file in known.items() if COMPANIONS.fullmatch(path) and path != MANIFEST)
     return [*weights, *companions]
-
-
-def select_adapter(files: Iterable[RemoteFile]) -> list[RemoteFile]:
-    """Return what is downloaded of an adapter in PEFT's layout: its weights and their companions at the root.
-
-    Raises:
-        DataError: NotAnAdapter or PickleOnly, or UnsafePath for a name that leads out of the folder.
-    """
-    known = _safe(files)
-    if ADAPTER_CONFIG not in known:
-        raise DataError(
-            "NotAnAdapter",
-            f"the repository has no {ADAPTER_CONFIG}: it is no adapter in PEFT's layout. Name one that is",
-        )
-    if ADAPTER not in known:
-        found = _no_weights(known)
-        pickles = found.reason == "PickleOnly"
-        raise found if pickles else DataError("NotAnAdapter", f"the repository has no {ADAPTER}")
-    companions = (path for path in known if COMPANIONS.fullmatch(path) and path != MANIFEST)
-    return [known[ADAPTER], *(known[path] for path in companions)]
 
 
 def is_adapter(paths: Collection[str]) -> bool:
@@ -123,14 +103,16 @@ def is_adapter(paths: Collection[str]) -> bool:
     return ADAPTER_CONFIG in paths and not any(WEIGHTS.fullmatch(path) for path in paths)
 
 
-def _safe(files: Iterable[RemoteFile]) -> dict[str, RemoteFile]:
+def safe_names(files: Iterable[RemoteFile]) -> dict[str, RemoteFile]:
+    """Return the files by name; DataError UnsafePath for a name that leads out of the folder."""
     known = {file.path: file for file in files}
     for path in known:
         require_safe(path)
     return known
 
 
-def _no_weights(known: dict[str, RemoteFile]) -> DataError:
+def no_weights(known: dict[str, RemoteFile]) -> DataError:
+    """Return why there is nothing to load: pickles, GGUF alone, or nothing at all."""
     pickles = sorted(path for path in known if PICKLE.fullmatch(path))
     if pickles:
         return DataError(
@@ -150,11 +132,6 @@ def _has_gguf(known: dict[str, RemoteFile]) -> bool:
 def is_weights(path: str) -> bool:
     """Whether a selected file holds weights of a model."""
     return WEIGHTS.fullmatch(path) is not None
-
-
-def holds_tensors(path: str) -> bool:
-    """Whether a selected file holds weights of a model or of an adapter."""
-    return path == ADAPTER or is_weights(path)
 
 
 def require_safe(path: str) -> None:

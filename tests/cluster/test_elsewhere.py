@@ -87,6 +87,17 @@ def test_two_replicas_spread_and_a_drain_keeps_answering(cluster: Cluster) -> No
 
 
 @pytest.mark.cluster
+@pytest.mark.unverified("Several real nodes")
+def test_a_draft_lies_where_its_model_lies(cluster: Cluster) -> None:
+    # Claims on the nodes' own disks are bound by the first pod that mounts them.
+    larger, guess = "hf://HuggingFaceTB/SmolLM2-360M-Instruct", {"draft": {"source": SMOLLM2}}
+    for name in ("one", "two", "three"):
+        cluster.model(name, larger, engine={"name": "llamacpp", "speculative": guess})
+    for name in ("one", "two", "three"):
+        cluster.wait_ready(name, 1200)
+
+
+@pytest.mark.cluster
 @pytest.mark.unverified("Zonal disks")
 def test_an_update_ends_though_one_node_at_a_time_has_the_disk(cluster: Cluster) -> None:
     cluster.model("smollm2")
@@ -116,6 +127,23 @@ def test_jobs_reach_a_hub_behind_a_service(cluster: Cluster) -> None:
     assert re.search(r"//[a-z0-9-]+\.[a-z0-9-]+\.svc", hub), "install with hub.endpoint at a Service"
     cluster.model("smollm2")
     cluster.wait_ready("smollm2")
+
+
+@pytest.mark.cluster
+@pytest.mark.unverified("Drafts on GPUs")
+def test_a_gpu_node_guesses_by_a_smaller_model_of_the_family(cluster: Cluster) -> None:
+    assert vendors()
+    larger = "hf://HuggingFaceTB/SmolLM2-360M-Instruct"
+    guess = {"draft": {"source": SMOLLM2}, "tokens": 3}
+    cluster.model("chat", larger, engine={"name": "vllm", "concurrency": 4, "speculative": guess})
+    status = cluster.wait_ready("chat", 1800)["status"]
+    assert status["plan"]["accelerator"]
+    assert ask(cluster, "chat")
+
+    def rate() -> str:
+        return str(cluster.mdl("chat")["status"].get("benchmark", {}).get("acceptanceRate", ""))
+
+    assert 0 < float(cluster.wait("the acceptance rate", rate, 300).rstrip("%")) <= 100
 
 
 @pytest.mark.cluster

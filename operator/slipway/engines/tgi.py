@@ -13,7 +13,7 @@ from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem, problem
 from slipway.engines import openai
 from slipway.engines.arguments import argument_problems, flags, user_args
-from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.base import EngineDef, Launch, Metrics, Mounted
 from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import EngineFacts, Loads
 from slipway.plan.quantities import GIB
@@ -29,6 +29,22 @@ ONE_TOKEN: Final = (
     '"generated_tokens": ?1',
 )
 AMD64: Final = frozenset({"amd64"})
+
+HEADS: Final = "/tmp/heads"  # noqa: S108 - the pod's own emptyDir
+GATHER: Final = f"""\
+mkdir -p {HEADS} || exit 74
+for file in "$1"/*; do
+  case "$file" in *.safetensors* | */config.json) ;; *) ln -sfn "$file" {HEADS}/ || exit 74 ;; esac
+done
+ln -sfn "$2"/*.safetensors {HEADS}/ || exit 74
+tr '\\n' ' ' < "$2/config.json" | sed 's#}} *$#,"base_model_name_or_path":"'"$1"'"}}#' > {HEADS}/config.json
+shift 2
+exec "$@"
+"""
+"""Puts heads and the model's tokenizer into one folder.
+
+It is told of heads by their own folder, whose config.json names the model; the last of two names counts.
+"""
 
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("model-id", "revision", "huggingface-hub-cache"), "spec.model.source"),
@@ -50,12 +66,22 @@ RESERVED: Final[Mapping[str, str]] = {
 """Arguments that Slipway sets, or that would break its probes, to the field to use instead (empty: none)."""
 
 
+def _heads(launch: Launch) -> Mounted | None:
+    return launch.draft if launch.draft and launch.draft.kind == "mlp" else None
+
+
+def command(launch: Launch) -> list[str]:
+    """The image's own: it sets paths of libraries and becomes the launcher. Heads are gathered first."""
+    own, heads = ["/tgi-entrypoint.sh"], _heads(launch)
+    return ["/bin/sh", "-c", GATHER, "gather", launch.model_path, heads.path, *own] if heads else own
+
+
 def args(launch: Launch) -> list[str]:
     """Arguments from plan and spec; those of the user come last."""
     plan, engine = launch.plan, launch.spec.engine or Engine()
     device, shards = plan.accelerator, plan.parallel.tensor
     given: dict[str, str | int | None] = {
-        "--model-id": launch.model_path,
+        "--model-id": HEADS if _heads(launch) else launch.model_path,
         "--hostname": "0.0.0.0",  # noqa: S104 - a pod is reached from outside, and by its own probes
         "--port": PORT,
         "--max-total-tokens": plan.context_length,
@@ -72,7 +98,7 @@ def args(launch: Launch) -> list[str]:
         "--quantize": AT_LOAD[plan.method] if plan.at_load else None,
         "--cuda-memory-fraction": f"{device.share / 100:g}" if device else None,
         "--kv-cache-dtype": "fp8_e4m3fn" if engine.kv_cache_dtype == "fp8" else None,
-        "--speculate": launch.guessed if launch.ngram else None,
+        "--speculate": launch.guessed if launch.ngram or _heads(launch) else None,
         # The name of a request's model chooses; one that is none of these is the base.
         "--lora-adapters": ",".join(f"{one.name}={one.path}" for one in launch.adapters) or None,
         "--usage-stats": "off",
@@ -116,7 +142,8 @@ ENGINE = EngineDef(
         },
         architectures={"nvidia": AMD64, "amd": AMD64, "intel": AMD64, "gaudi": AMD64},
         capabilities=frozenset({
-            "tensor-parallel", "memory-share", "speculative-ngram", "adapters", "kv-cache-fp8",
+            "tensor-parallel", "memory-share", "speculative-ngram", "speculative-mlp", "adapters",
+            "kv-cache-fp8",
         }),
         modalities=frozenset({"text", "multimodal"}),
         rank=6,
@@ -139,8 +166,7 @@ ENGINE = EngineDef(
         generated_tokens="tgi_request_generated_tokens_sum",
     ),
     reserved_args=RESERVED,
-    # The image's own: it sets paths of libraries and becomes the launcher.
-    command=lambda _: ["/tgi-entrypoint.sh"],
+    command=command,
     args=args,
     env=env,
     startup_probe=lambda launch: openai.answer_probe(launch, PORT, ONE_TOKEN),

@@ -21,8 +21,8 @@ PORT: Final = 8000
 BOTH: Final = frozenset({"amd64", "arm64"})
 AMD64: Final = frozenset({"amd64"})
 DEFAULT_WINDOW: Final = 4
-GUESSES: Final[Mapping[str, str]] = {"draft": "draft_model", "mlp": "mlp_speculator", "medusa": "medusa"}
-"""Our methods to vLLM's."""
+GUESSES: Final[Mapping[str, str]] = {"draft": "draft_model", "medusa": "medusa"}
+"""Our methods to vLLM's. Its parser still takes mlp_speculator, and its model runner ends at it."""
 RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What ``--max-lora-rank`` takes."""
 AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8"}
@@ -166,7 +166,7 @@ def _speculative(launch: Launch) -> str | None:
             "num_speculative_tokens": launch.guessed,
             "prompt_lookup_max": launch.ngram.window or DEFAULT_WINDOW,
         }
-    elif launch.draft is not None:
+    elif launch.draft is not None and launch.draft.kind in GUESSES:
         wished = {
             "method": GUESSES[launch.draft.kind],
             "model": launch.draft.path,
@@ -238,7 +238,7 @@ ENGINE = EngineDef(
             "system-prompt", "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel",
             "multi-node", "memory-share", "prefix-caching", "chunked-prefill", "load-format",
             "structured-output", "tool-parser", "reasoning-parser", "speculative-ngram", "speculative-draft",
-            "speculative-mlp", "speculative-medusa", "adapters", "kv-cache-fp8",
+            "speculative-medusa", "adapters", "kv-cache-fp8",
         }),
         modalities=frozenset({"text", "multimodal", "embedding"}),
         goals=frozenset({"", "throughput", "latency", "cost", "quality"}),

@@ -36,26 +36,24 @@ def tells_enough(spec: ModelDeploymentSpec, facts: ModelFacts) -> bool:
 def inspect(scene: Scene, inquiry: str, draft: Draft) -> tuple[Companion, ...] | None:
     """Every companion at its commit; None while one of them is being inspected, or can't be.
 
-    All are inspected at once. A failure that stands is the first one's: ``status`` has room for one.
+    All are inspected at once. Of failures the first is said alone: ``status`` has room for one.
     """
     found: list[Companion] = []
-    failure: Any = None
     held: dict[str, Any] = (draft.raw.get("status") or {}).get("failure") or {}
     asked = manifests.inquiries(scene.spec, inquiry)
     known = _known(scene)
+    draft.fields.pop("failure", None)
     for hashed, one in asked.items():
         if (companion := known.get((one.source, one.revision or "", one.kind))) is not None:
             found.append(replace(companion, name=one.name))
             continue
-        draft.fields.pop("failure", None)
         if held.get("specHash") == hashed:
             draft.fields["failure"] = held
         step = inspection.inspect(scene, hashed, draft, one)
-        failure = failure or draft.fields.pop("failure", None)
+        if "failure" in draft.fields:
+            break
         if step is not None and (companion := _read(one, step.result, draft)) is not None:
             found.append(companion)
-    if failure:
-        draft.fields["failure"] = failure
     if len(found) == len(asked):
         return tuple(found)
     if scene.settings.network_policy:

@@ -21,7 +21,7 @@ from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.errors import InvalidSpecError
 from slipway.plan.device_memory import kv_bytes
 from slipway.plan.facts import ModelFacts
-from slipway.plan.memory import engine_memory
+from slipway.plan.memory import MICRO_BATCH, engine_memory
 from slipway.plan.model_config import facts_from_wire
 
 DRAFT: Final = "draft"
@@ -273,10 +273,17 @@ def adapter_bytes(facts: ModelFacts, companions: Sequence[Companion]) -> int:
 
 
 def gguf_bytes(companions: Sequence[Companion], context_length: int, concurrency: int) -> int:
-    """Memory of a draft beside its model in one llama-server: weights, KV cache of every slot, buffers."""
+    """Memory of a draft beside its model in one llama-server: weights, KV cache of every slot, buffers.
+
+    Measured with SmolLM2 (Q4_1) as its own draft and 2 slots of 2048 tokens: 207 MiB beside the mapped file,
+    of which the KV cache is 90, buffers as the model's 22, and logits of a whole micro batch 96.
+    """
     drafts = [one.facts for one in companions if one.facts]
-    memory = (engine_memory(one, DRAFT_LEVEL, context_length, concurrency) for one in drafts)
-    return sum(one.weights + one.kv_cache + one.activations for one in memory)
+    found = 0
+    for one in drafts:
+        memory = engine_memory(one, DRAFT_LEVEL, context_length, concurrency)
+        found += memory.weights + memory.kv_cache + memory.activations + 4 * MICRO_BATCH * one.vocab_size
+    return found
 
 
 def with_artifacts(one: Companion, names: Sequence[str]) -> Companion:

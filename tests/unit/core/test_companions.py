@@ -213,6 +213,22 @@ def test_adapters_are_inspected_at_once_and_a_failure_stands_still() -> None:
     assert again.status == failed.status
 
 
+def test_a_failure_of_what_is_no_longer_wished_is_forgotten() -> None:
+    seen, outcome = asked(mdl([adapter("sql")], name="vllm"), inspected())
+    bad = said("NotAnAdapter", "peft_type is IA3")
+    seen = replace(seen, jobs=(*seen.jobs, ended(outcome.create[0], bad, 65)))
+    failed = decide(seen)
+    assert failed.status is not None
+    assert failed.status["failure"]["reason"] == "NotAnAdapter"
+    without = {**mdl(name="vllm"), "status": failed.status}
+    first = decide(ModelObserved(without, nodes=(NODE,), jobs=seen.jobs))
+    assert [job.job["metadata"]["name"] for job in seen.jobs] == [
+        raw["metadata"]["name"] for raw in first.delete
+    ]
+    assert first.status is not None
+    assert "failure" not in first.status
+
+
 def test_an_engine_without_adapters_says_so_before_anything_is_inspected() -> None:
     outcome = decide(ModelObserved(mdl([adapter("sql")], name="llamacpp"), nodes=(NODE,)))
     status, reason, message = condition(outcome, "SourceResolved")

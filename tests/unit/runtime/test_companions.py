@@ -78,6 +78,9 @@ def test_a_pickled_adapter_is_refused(bench: Bench, hub: HubServer) -> None:
         ({"peft_type": None}, "peft_type None"),
         ({"use_dora": True}, "DoRA"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"bias": "all"}, "biases"),
+        ({"use_qalora": True}, "QALoRA"),
+        ({"init_lora_weights": "pissa_niter_16"}, "pissa_niter_16"),
         ({"r": None}, "no rank"),
         ({"r": 0}, "no rank"),
         ({"r": "8"}, "no rank"),
@@ -110,6 +113,19 @@ def test_medusa_says_its_heads_by_two_names() -> None:
     for name in ("num_heads", "medusa_num_heads"):
         facts = heads_facts({"model_type": "medusa", name: 5, "hidden_size": 64}, "medusa")
         assert (facts["heads"], facts["vocabSize"]) == (5, 0)
+    assert heads_facts({"medusa_num_heads": 3}, "medusa")["heads"] == 3
+
+
+def test_medusas_own_file_name_is_taken_where_there_is_no_model(bench: Bench, hub: HubServer) -> None:
+    folder = build_repository(hub.root / "acme" / "heads")
+    (folder / "model.safetensors").rename(folder / "medusa_lm_head.safetensors")
+    (folder / "config.json").write_text(json.dumps({"medusa_num_heads": 3, "hidden_size": 64}))
+    found = ask(bench, hub, "heads", "medusa")
+    assert found["facts"]["weightBytes"] == (folder / "medusa_lm_head.safetensors").stat().st_size
+    source = {"SLIPWAY_SOURCE": "hf://acme/heads", "SLIPWAY_REVISION": found["commit"]}
+    assert fetch(bench.job("fetch", HF_ENDPOINT=hub.url, **source))["files"] == found["files"]
+    assert (bench.store / "published" / "medusa_lm_head.safetensors").is_file()
+    assert refused(bench, hub, "heads", "").reason == "NoWeights"
 
 
 def test_the_vocabulary_is_read_where_a_draft_asks_for_it(bench: Bench, hub: HubServer) -> None:
