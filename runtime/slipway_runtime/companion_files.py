@@ -48,6 +48,11 @@ def select_adapter(files: Iterable[RemoteFile]) -> list[RemoteFile]:
         found = no_weights(known)
         pickles = found.reason == "PickleOnly"
         raise found if pickles else DataError("NotAnAdapter", f"the repository has no {ADAPTER}")
+    if models := [path for path in known if WEIGHTS.fullmatch(path)]:
+        raise DataError(
+            "NotAnAdapter",
+            f"the repository holds a model beside {ADAPTER} ({models[0]}): name one with the adapter alone",
+        )
     companions = (path for path in known if COMPANIONS.fullmatch(path) and path != MANIFEST)
     return [known[ADAPTER], *(known[path] for path in companions)]
 

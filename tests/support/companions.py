@@ -7,6 +7,7 @@ from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
+from slipway.manifests.artifacts import chain_of
 from slipway.manifests.companions import companion_chain, published_companion
 from slipway.manifests.owner import PublishedCompanion
 from slipway.plan.companions import Companion, wanted, with_artifacts
@@ -15,6 +16,8 @@ from tests.support.planning import COMMIT, MODELS
 
 DRAFT = {"source": "hf://acme/draft"}
 """A draft, as a spec names it."""
+SOURCE = chain_of("hf://acme/model", COMMIT, [("source", None, 0)], None)[0].name
+"""Source artifact of the model that tests are about."""
 
 
 def adapter(name: str, **fields: Any) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def companions(
         Companion(one.name, one.kind, one.source, COMMIT, **(own[one.kind] | changes)) for one in wanted(spec)
     )
     return tuple(
-        with_artifacts(one, [step.name for step in companion_chain(spec, one, form)]) for one in found
+        with_artifacts(one, [step.name for step in companion_chain(spec, one, form, SOURCE)]) for one in found
     )
 
 

@@ -76,9 +76,17 @@ NAME_RULE = Rule(
     reason="InvalidName",
 )
 
+
+def _served(name: str, spec: ModelDeploymentSpec) -> str:
+    """Name by which clients ask for the model itself."""
+    return (spec.engine.served_model_name if spec.engine else None) or name
+
+
 ADAPTERS_RULE = Rule(
-    cel="!has(self.spec.model.adapters) || self.spec.model.adapters.all(one, one.name != self.metadata.name)",
-    holds=lambda pair: all(one.name != pair[0] for one in pair[1].model.adapters or ()),
+    cel="!has(self.spec.model.adapters) || self.spec.model.adapters.all(one, one.name != ("
+    "has(self.spec.engine) && has(self.spec.engine.servedModelName) ? self.spec.engine.servedModelName"
+    " : self.metadata.name))",
+    holds=lambda pair: all(one.name != _served(*pair) for one in pair[1].model.adapters or ()),
     message="an adapter has the name of the model itself: requests choose by it, so it needs another",
     field="spec.model.adapters",
 )

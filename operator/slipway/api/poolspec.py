@@ -20,6 +20,8 @@ def pool_wish(spec: ModelDeploymentSpec, name: str, pool: Pool, replicas: int) -
     own = pool.model_dump(mode="json", by_alias=True, exclude_none=True)
     engine = _over(whole.get("engine"), own.get("engine"))
     engine.setdefault("servedModelName", name)
+    if guess := (own.get("engine") or {}).get("speculative"):
+        engine["speculative"] = guess  # a revision of one draft is none of another
     pod = engine.setdefault("podOverrides", {})
     if selector := {**pod.get("nodeSelector", {}), **own.get("nodeSelector", {})}:
         pod["nodeSelector"] = selector

@@ -226,7 +226,7 @@ def _pinned(
     plain = Pinned(
         planning_hash(given.spec), given.spec.model.source, commit, facts, plan, settings.images, names
     )
-    return replace(plain, companions=with_chains(given.spec, beside, plan.form))
+    return replace(plain, companions=with_chains(given.spec, beside, plan.form, names[0]))
 
 
 def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
-from slipway.api.validate import Problem
+from slipway.api.validate import Problem, problem
 from slipway.engines import chat, openai
 from slipway.engines.arguments import argument_problems, flags, no_default_length, share_of_static, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
@@ -154,8 +154,15 @@ def env(launch: Launch) -> dict[str, str]:
 
 
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
-    """Arguments that Slipway sets itself, and a default that no server's file holds."""
-    return [*argument_problems(spec, RESERVED, TEMPLATE_RESERVED), *no_default_length(spec, "sglang")]
+    """Arguments that Slipway sets itself, a default that no server's file holds, adapters with a draft."""
+    guess = spec.engine.speculative if spec.engine else None
+    both = bool(spec.model.adapters and guess and guess.draft)
+    text = "sglang serves no adapters while a draft model guesses: drop one of the two, or use vllm"
+    return [
+        *argument_problems(spec, RESERVED, TEMPLATE_RESERVED),
+        *no_default_length(spec, "sglang"),
+        *([problem(("spec", "engine", "speculative"), text)] if both else []),
+    ]
 
 
 ENGINE = EngineDef(
@@ -181,6 +188,7 @@ ENGINE = EngineDef(
             "adapters", "kv-cache-fp8",
         }),
         modalities=frozenset({"text", "multimodal", "embedding"}),
+        unstaged=frozenset({"draft", "mlp", "medusa", "ngram"}),
         rank=3,
         # CUDA's context, NCCL's buffers and the graphs of the usual batch sizes. Judged.
         overhead=round(1.5 * GIB),

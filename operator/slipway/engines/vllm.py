@@ -13,6 +13,7 @@ from slipway.engines import chat, openai
 from slipway.engines.arguments import argument_problems, flags, switches, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
 from slipway.engines.offline import OFFLINE
+from slipway.plan.companion_memory import kernel_rank
 from slipway.plan.decision import Plan
 from slipway.plan.facts import CPU, EngineFacts, Loads
 from slipway.plan.quantities import GIB
@@ -23,8 +24,6 @@ AMD64: Final = frozenset({"amd64"})
 DEFAULT_WINDOW: Final = 4
 GUESSES: Final[Mapping[str, str]] = {"draft": "draft_model", "medusa": "medusa"}
 """Our methods to vLLM's. Its parser still takes mlp_speculator, and its model runner ends at it."""
-RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What ``--max-lora-rank`` takes."""
 AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8"}
 """Methods that vLLM applies to 16-bit weights while it loads them, to its ``--quantization``."""
 SHUTDOWN_SECONDS: Final = 20
@@ -184,7 +183,7 @@ def _adapters(launch: Launch) -> dict[str, str | int | None]:
     rank = max(one.rank for one in launch.adapters)
     return {
         "--max-loras": len(launch.adapters),
-        "--max-lora-rank": next((one for one in RANKS if one >= rank), RANKS[-1]),
+        "--max-lora-rank": kernel_rank(rank),
     }
 
 

@@ -56,7 +56,11 @@ def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[A
 
 
 def chain_of(
-    uri: str, commit: str, steps: Sequence[tuple[str, str | None, int]], store: Store | None
+    uri: str,
+    commit: str,
+    steps: Sequence[tuple[str, str | None, int]],
+    store: Store | None,
+    beside: str = "",
 ) -> list[ArtifactPlan]:
     """The artifacts of these steps, each made from the one before it.
 
@@ -65,12 +69,14 @@ def chain_of(
         commit: of it.
         steps: method, level and expected bytes of each.
         store: where they lie.
+        beside: artifact on whose node or zone they have to lie; empty for anywhere.
     """
+    place = [beside] if beside else []
     chain: list[ArtifactPlan] = []
     recipe: list[list[str | None]] = []
     for method, level, expected_bytes in steps:
         recipe.append([method, level])
-        name = _name(uri, level or method, digest([uri, commit, recipe]))
+        name = _name(uri, level or method, digest([uri, commit, recipe, *place]))
         parent = chain[-1].name if chain else None
         chain.append(ArtifactPlan(name, uri, commit, method, level, parent, expected_bytes, store))
     return chain

@@ -10,6 +10,7 @@ from slipway.engines import Mounted
 from slipway.manifests import names, pod
 from slipway.manifests.artifacts import ArtifactPlan, chain_of
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
+from slipway.plan.capacity import spreads
 from slipway.plan.companions import DRAFT_LEVEL, Companion, Wanted, wanted, with_artifacts
 from slipway.plan.memory import sizes
 from slipway_runtime.contract import PUBLISHED
@@ -18,28 +19,34 @@ FOLDER = "/companions"
 """Where each has a folder of its own in the engine's container."""
 
 
-def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str) -> list[ArtifactPlan]:
+def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source: str) -> list[ArtifactPlan]:
     """The source alone; of a draft for an engine of GGUF also f16 and its level.
+
+    Where a volume is on one node or in one zone, each model has its companions for itself, beside it: a pod
+    mounts both.
 
     Args:
         spec: for the store.
         one: the companion.
         form: of the served files, as of the plan.
+        source: name of the model's source artifact.
     """
     steps: list[tuple[str, str | None, int]] = [("source", None, one.download_bytes)]
     if one.facts is not None and form == "gguf":
         made = sizes(one.facts, DRAFT_LEVEL)
         steps += [("gguf", "F16", made.f16), ("gguf", DRAFT_LEVEL, made.level)]
-    return chain_of(one.uri, one.commit, steps, spec.store)
+    anywhere = chain_of(one.uri, one.commit, steps, spec.store)
+    if spreads(spec) or anywhere[0].name == source:
+        return anywhere
+    return chain_of(one.uri, one.commit, steps, spec.store, source)
 
 
 def with_chains(
-    spec: ModelDeploymentSpec, companions: Iterable[Companion], form: str
+    spec: ModelDeploymentSpec, companions: Iterable[Companion], form: str, source: str
 ) -> tuple[Companion, ...]:
     """The companions with the names of their artifacts, as a revision pins them."""
-    return tuple(
-        with_artifacts(one, [step.name for step in companion_chain(spec, one, form)]) for one in companions
-    )
+    chains = ((one, companion_chain(spec, one, form, source)) for one in companions)
+    return tuple(with_artifacts(one, [step.name for step in chain]) for one, chain in chains)
 
 
 def inquiries(spec: ModelDeploymentSpec, inquiry: str) -> dict[str, Wanted]:
@@ -51,7 +58,7 @@ def with_companions(
     chain: Sequence[ArtifactPlan], spec: ModelDeploymentSpec, companions: Iterable[Companion], form: str
 ) -> list[ArtifactPlan]:
     """The model's chain, then those of its companions; what they share is there once."""
-    more = (step for one in companions for step in companion_chain(spec, one, form))
+    more = (step for one in companions for step in companion_chain(spec, one, form, chain[0].name))
     found = {one.name: one for one in more}
     return [*chain, *(one for name, one in found.items() if name not in {step.name for step in chain})]
 

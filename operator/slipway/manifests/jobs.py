@@ -179,7 +179,9 @@ def build_benchmark_job(
     ``source_claim`` is the source artifact's claim, for the tokenizer.
     """
     metrics = engine_named(settings, plan.engine).metrics
-    guesses = spec.engine is not None and spec.engine.speculative is not None and metrics.drafted
+    # Of several pods any may answer, with counters of its own.
+    alone = spec.replicas == 1 and spec.autoscaling is None
+    guesses = alone and spec.engine and spec.engine.speculative and metrics.drafted
     work = _Work(
         name=job_name(revision, "benchmark", attempt),
         stage="benchmark",

@@ -68,7 +68,7 @@ class CrashLogs:
 
 def _crash(pod: Raw) -> Iterator[tuple[str, str, str]]:
     """Pod uid, name of the crash and of the container, when the engine crashed and said too little."""
-    if pod["metadata"].get("labels", {}).get(COMPONENT_LABEL) != "engine":
+    if pod["metadata"].get("labels", {}).get(COMPONENT_LABEL) not in ("engine", "engine-worker"):
         return
     for one in (pod["status"].get("containerStatuses") or ())[:1]:
         dead = one.get("lastState", {}).get("terminated")

@@ -136,7 +136,7 @@ def _decide(
         artifacts=tuple(one.name for one in whole),
         asked=scene.asked,
         engine=_engine_spec(scene, plan),
-        companions=with_chains(scene.spec, beside, plan.form),
+        companions=with_chains(scene.spec, beside, plan.form, whole[0].name),
     )
     _ask_for_revision(scene, pinned, draft)
     draft.unknown(reasons.PLANNED, reasons.PLANNING, "the plan is being pinned")
@@ -168,7 +168,7 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
     chain = artifacts.artifact_chain(scene.spec, pinned.commit, plan)
     names = tuple(one.name for one in chain)
     answered = scene.asked or pinned.asked
-    beside = with_chains(scene.spec, pinned.companions, plan.form)
+    beside = with_chains(scene.spec, pinned.companions, plan.form, names[0])
     anew = replace(pinned, plan=plan, images=_kept(scene, pinned, plan), artifacts=names, asked=answered)
     _ask_for_revision(scene, replace(anew, companions=beside), draft)
 

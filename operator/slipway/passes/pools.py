@@ -6,9 +6,11 @@ The pass over a ModelDeployment with ``spec.pools``; pure, called by ``model``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from slipway.api import reasons
+from slipway.api.base import Model
+from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.manifests.names import digest
 from slipway.manifests.pools import build_group, build_pool, group_selector, pool_model
 from slipway.manifests.service import service_url
@@ -19,6 +21,7 @@ from slipway.passes.pool_seen import Seen, see
 from slipway.passes.pool_status import LOOK_SECONDS, pool_status, say
 from slipway.passes.scene import Scene
 from slipway.plan import deal
+from slipway.plan.companions import DRAFT, LORA, wanted
 from slipway.plan.workload import counts
 
 PASSED_ON: Final = (tries.RETRY, planning.REPLAN)
@@ -26,6 +29,7 @@ PASSED_ON: Final = (tries.RETRY, planning.REPLAN)
 PINNED: Final = "slipway.dev/pinned-for"
 RESOLVING: Final = "slipway.dev/resolving-for"
 """Annotations of a pool's ModelDeployment: the wish with its commit, and the wish that it is to resolve."""
+T = TypeVar("T", bound=Model)
 STATES: Final = ("observedGeneration", "pools", "url", "selector", "replicas", "readyReplicas", "progress")
 """Fields of status that a model with pools has; the rest is in the status of each pool."""
 
@@ -56,22 +60,31 @@ def _wished(scene: Scene) -> int:
     return min(max(scene.spec.replicas, scaling.min_replicas or 1), scaling.max_replicas)
 
 
-def _commit(scene: Scene, pools: Sequence[Seen]) -> str:
-    """The commit that all pools serve; empty until the first pool has resolved it.
+def _commits(scene: Scene, pools: Sequence[Seen]) -> dict[str, str]:
+    """The commits that all pools serve: of the model (``""``) and of what is beside it, by its key.
 
-    What is resolved stays, whatever the branch does: a mark on the pools holds it, with the wish that it
-    answers.
+    Empty until the first pool has resolved them. What is resolved stays, whatever the branches do: a mark on
+    the pools holds it, with the wish that it answers.
     """
     key = _inquiry(scene)
     for one in pools:
-        answered, _, commit = _mark(one, PINNED).partition("/")
-        if answered == key and commit:
-            return commit
+        answered, *pinned = _mark(one, PINNED).split("/")
+        if answered == key and pinned:
+            return {name: commit for name, _, commit in (pair.rpartition("=") for pair in pinned)}
     first = pools[0]
     resolved = first.condition(reasons.SOURCE_RESOLVED, current=True).get("status") == "True"
-    if _mark(first, RESOLVING) == key and resolved:
-        return str((first.status.get("source") or {}).get("commit", ""))
-    return ""
+    planned = first.condition(reasons.PLANNED, current=True)
+    if _mark(first, RESOLVING) != key or not resolved:
+        return {}
+    if wanted(scene.spec) and planned.get("status") != "True":
+        return {}  # companions are in status once they are pinned
+    beside = first.status.get("companions") or ()
+    found = {_key(one): str(one["commit"]) for one in beside}
+    return {"": str((first.status.get("source") or {}).get("commit", "")), **found}
+
+
+def _key(companion: dict[str, Any]) -> str:
+    return f"adapter-{companion['name']}" if companion["kind"] == LORA else DRAFT
 
 
 def _mark(one: Seen, key: str) -> str:
@@ -80,9 +93,26 @@ def _mark(one: Seen, key: str) -> str:
 
 
 def _inquiry(scene: Scene) -> str:
-    """What a commit is resolved for: another wish resolves the branch anew."""
+    """What commits are resolved for: another wish resolves the branches anew."""
     model = scene.spec.model
-    return digest([model.source, model.revision or "", scene.asked])
+    beside = [[one.key, one.source, one.revision or ""] for one in wanted(scene.spec)]
+    return digest([model.source, model.revision or "", scene.asked, *beside])
+
+
+def _at_commits(spec: ModelDeploymentSpec, commits: dict[str, str]) -> ModelDeploymentSpec:
+    """The spec with every branch replaced by its commit."""
+
+    def at(one: T, key: str) -> T:
+        return one.model_copy(update={"revision": commits[key]}) if commits.get(key) else one
+
+    adapters = [at(one, f"adapter-{one.name}") for one in spec.model.adapters or ()]
+    model = at(spec.model, "").model_copy(update={"adapters": adapters or None})
+    guess = spec.engine.speculative if spec.engine else None
+    if spec.engine and guess and guess.draft:
+        draft = {"draft": at(guess.draft, DRAFT)}
+        engine = spec.engine.model_copy(update={"speculative": guess.model_copy(update=draft)})
+        spec = spec.model_copy(update={"engine": engine})
+    return spec.model_copy(update={"model": model})
 
 
 def _wished_models(scene: Scene, pools: Sequence[Seen], dealt: dict[str, int], draft: Draft) -> list[Raw]:
@@ -92,8 +122,8 @@ def _wished_models(scene: Scene, pools: Sequence[Seen], dealt: dict[str, int], d
     written = sorted(
         pools, key=lambda one: [each.name for each in scene.spec.pools or ()].index(one.wish.name)
     )
-    commit, key = _commit(scene, written), _inquiry(scene)
-    if not commit:
+    commits, key = _commits(scene, written), _inquiry(scene)
+    if not commits:
         draft.look_again(LOOK_SECONDS)
         first, *others = written
         wish = build_pool(
@@ -101,9 +131,8 @@ def _wished_models(scene: Scene, pools: Sequence[Seen], dealt: dict[str, int], d
         )
         # The others serve on what they have, as many of it as is their part.
         return [wish, *(_as_it_is(one.model, replicas=dealt[one.wish.name]) for one in others if one.model)]
-    pinned = scene.spec.model.model_copy(update={"revision": commit})
-    spec = scene.spec.model_copy(update={"model": pinned})
-    marks = {**asked, PINNED: f"{key}/{commit}"}
+    spec = _at_commits(scene.spec, commits)
+    marks = {**asked, PINNED: "/".join([key, *(f"{name}={commit}" for name, commit in commits.items())])}
     return [build_pool(scene.owner, spec, one.wish, dealt[one.wish.name], marks) for one in pools]
 
 

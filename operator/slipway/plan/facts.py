@@ -136,6 +136,7 @@ class EngineFacts:
         architectures: accelerator to the node architectures that there is an image for.
         capabilities: names of ``plan.capabilities.CAPABILITIES`` that it has.
         modalities: of the models that it serves.
+        unstaged: ways to guess tokens that it does on one stage of a pipeline alone.
         goals: goals for which the planner may choose it without being asked; empty: only by name.
         rank: order among engines that could serve the same, lower first.
         overhead: bytes on each device beside weights, KV cache and activations.
@@ -147,6 +148,7 @@ class EngineFacts:
     architectures: Mapping[str, frozenset[str]]
     capabilities: frozenset[str] = frozenset()
     modalities: frozenset[str] = frozenset({"text"})
+    unstaged: frozenset[str] = frozenset({"draft", "mlp", "medusa"})
     goals: frozenset[str] = frozenset()
     rank: int = 0
     overhead: int = 0

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from slipway.plan.candidate import MOSTLY, NODE, PARTLY, Candidate, Kind, Miss, Request, loss_of, option_text
-from slipway.plan.companions import gguf_bytes
+from slipway.plan.companion_memory import gguf_bytes
+from slipway.plan.companions import no_gguf
 from slipway.plan.decision import Accelerator, Memory, Parallel
 from slipway.plan.device_memory import KV_BYTES
 from slipway.plan.facts import EngineFacts, Gpu, NodeFacts
@@ -36,6 +37,9 @@ def candidates(request: Request, kind: Kind, engine: EngineFacts) -> Iterator[Ca
         yield Miss(
             option_text(engine.name, "gguf", levels[0], kind.text), "llama.cpp can't convert this model"
         )
+        return
+    if why := no_gguf(request.companions):
+        yield Miss(option_text(engine.name, "gguf", levels[0], kind.text), why)
         return
     found = [
         one

@@ -8,7 +8,8 @@ from typing import Final
 
 from slipway.plan.candidate import HOST, NO_NODE, Candidate, Miss, Request, loss_of, requests_text
 from slipway.plan.capacity import largest
-from slipway.plan.companions import beside, gguf_bytes
+from slipway.plan.companion_memory import beside, gguf_bytes
+from slipway.plan.companions import no_gguf
 from slipway.plan.decision import Memory
 from slipway.plan.device_memory import kv_bytes
 from slipway.plan.facts import CPU, EngineFacts, ModelFacts, NodeFacts
@@ -73,6 +74,9 @@ def _gguf(request: Request, engine: EngineFacts, usable: Sequence[NodeFacts]) ->
         return
     if not facts.convertible or facts.modality not in engine.modalities:
         yield Miss(f"{engine.name} on CPU", f"{engine.name} can't serve {facts.architecture}")
+        return
+    if why := no_gguf(request.companions):
+        yield Miss(f"{engine.name} on CPU", why)
         return
     fixed = wishes.level or ("F16" if wishes.method == "none" else "")
     levels = (fixed,) if fixed else cpu_levels(wishes.goal)

@@ -11,7 +11,7 @@ from typing import Final
 
 from slipway.plan import offload
 from slipway.plan.candidate import NODE, NODES, Candidate, Kind, Miss, Request, loss_of, option_text
-from slipway.plan.companions import beside
+from slipway.plan.companion_memory import beside
 from slipway.plan.decision import Accelerator, Memory, Parallel
 from slipway.plan.device_memory import Need, device_need, kv_tokens, most_requests
 from slipway.plan.facts import EngineFacts, Gpu, Loads, NodeFacts
@@ -148,7 +148,9 @@ def _with_more_nodes(one: _Try, miss: Miss) -> Miss:
 def _no_spread(one: _Try) -> str:
     wishes = one.request.wishes
     asked = f"tensor parallel {wishes.tensor or 1} x pipeline parallel {wishes.pipeline or 1}"
-    return f"{asked} x data parallel {wishes.data} can't be had of these nodes by {one.engine.name}"
+    alone = wishes.guesses in one.engine.unstaged
+    guesses = "; guessed tokens go with no pipeline (spec.engine.speculative)" if alone else ""
+    return f"{asked} x data parallel {wishes.data} can't be had of these nodes by {one.engine.name}{guesses}"
 
 
 def _fit(one: _Try, parallel: Parallel) -> Candidate | Miss:

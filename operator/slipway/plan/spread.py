@@ -24,9 +24,11 @@ def spreads(request: Request, kind: Kind, engine: EngineFacts) -> Iterator[Paral
     wishes, facts = request.wishes, request.facts
     most = max(_devices(node, kind) for node in kind.nodes) if not kind.gpu.sharing else 1
     largest = most if "tensor-parallel" in engine.capabilities else 1
-    sizes = (size for size in range(1, largest + 1) if divides(size, facts))
+    # A draft is spread like its model: engines share its layers too, and give no stage of a pipeline a part.
+    models = [facts, *(one.facts for one in request.companions if one.facts)]
+    sizes = (size for size in range(1, largest + 1) if all(divides(size, one) for one in models))
     tensors = [size for size in sizes if wishes.tensor in (None, size)]
-    pipelines = "pipeline-parallel" in engine.capabilities
+    pipelines = "pipeline-parallel" in engine.capabilities and wishes.guesses not in engine.unstaged
     if wishes.data > 1 and "data-parallel" not in engine.capabilities:
         return
     for size in tensors:

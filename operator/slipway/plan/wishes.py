@@ -34,6 +34,7 @@ class Wishes:
         data: data parallel size.
         kv_dtype: of the KV cache; empty leaves it to the engine (16 bits).
         share: percent of device memory for the engine.
+        guesses: how tokens are guessed; empty for not at all.
     """
 
     engine: str
@@ -49,6 +50,7 @@ class Wishes:
     data: int = 1
     kv_dtype: str = ""
     share: int = 90
+    guesses: str = ""
 
     @property
     def goal_text(self) -> str:
@@ -86,6 +88,7 @@ def read_wishes(spec: ModelDeploymentSpec, facts: ModelFacts, engines: tuple[Eng
         pipeline=engine.pipeline_parallel,
         data=engine.data_parallel or 1,
         kv_dtype="" if engine.kv_cache_dtype in (None, "auto") else str(engine.kv_cache_dtype),
+        guesses=engine.speculative.kind if engine.speculative else "",
         share=int(float((engine.gpu_memory_share or "90%").rstrip("%"))),
     )
 

@@ -62,4 +62,4 @@ def acceptance(before: Counted | None, after: Counted | None) -> str:
     accepted, guessed = after[0] - before[0], after[1] - before[1]
     if guessed <= 0 or not 0 <= accepted <= guessed:
         return ""
-    return f"{100 * accepted / guessed:.0f}%"
+    return f"{math.floor(100 * accepted / guessed)}%"

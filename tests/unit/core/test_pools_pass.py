@@ -191,3 +191,21 @@ def test_a_volume_that_does_not_come_to_the_node_is_no_room() -> None:
     _, outcome = look(replace(seen, pool_pods={"chat-a": (pod,)}))
     assert condition(outcome, "Spilled")[0] == "True"
     assert dealt(outcome) == {"chat-a": 0, "chat-b": 1}
+
+
+def test_what_is_beside_the_model_is_of_one_commit_in_all_pools() -> None:
+    adapter = {"name": "sql", "source": "hf://acme/sql", "mode": "serve"}
+    body = {"model": {"source": "hf://acme/model", "adapters": [adapter]}, "engine": {"name": "vllm"}}
+    seen, outcome = look(whole("a", "b", **body))
+    first = there(outcome, {})
+    seen, outcome = look(replace(seen, pools=first))
+    assert list(applied(outcome)) == ["chat-a", "chat-b"]
+    beside = [{"name": "sql", "kind": "lora", "uri": "hf://acme/sql", "commit": "d" * 40, "bytes": 1}]
+    first[0]["status"]["companions"] = beside
+    seen, outcome = look(replace(seen, pools=first))
+    found = [one["spec"]["model"] for one in applied(outcome).values()]
+    assert [one["revision"] for one in found] == [COMMIT, COMMIT]
+    assert [one["adapters"][0]["revision"] for one in found] == ["d" * 40, "d" * 40]
+    _, outcome = look(replace(seen, pools=there(outcome, {"chat-a": 1})))
+    later = [one["spec"]["model"] for one in applied(outcome).values()]
+    assert [one["adapters"][0]["revision"] for one in later] == ["d" * 40, "d" * 40]

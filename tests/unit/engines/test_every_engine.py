@@ -80,7 +80,11 @@ def wished(engine: EngineDef, **fields: Any) -> ModelDeploymentSpec:
 
 def planned(engine: EngineDef, **fields: Any) -> tuple[ModelDeploymentSpec, Plan, tuple[Companion, ...]]:
     wish, facts = wished(engine, **fields), MODELS["llama3-8b"]
-    beside = companions(wish, facts)
+    # A draft of so many heads that the same devices share them.
+    beside = tuple(
+        replace(one, facts=one.facts and replace(one.facts, heads=facts.heads, kv_heads=facts.kv_heads))
+        for one in companions(wish, facts)
+    )
     return wish, decide(wish, facts, [machine(engine)], Settings(), beside), beside
 
 
@@ -99,6 +103,8 @@ def everything(engine: EngineDef, guess: str = "speculative-ngram") -> dict[str,
     for name in sorted(engine.facts.capabilities & FIELDS.keys() - (GUESSES - {guess})):
         for key, value in FIELDS[name].items():
             fields[key] = {**fields.get(key, {}), **value} if isinstance(value, dict) else value
+    if guess.removeprefix("speculative-") in engine.facts.unstaged:
+        fields.pop("pipelineParallel", None)
     types = sorted(one for one in engine.facts.capabilities if one.startswith("kv-cache-"))
     return fields | ({"kvCacheDtype": types[0].removeprefix("kv-cache-")} if types else {})
 

@@ -15,7 +15,7 @@ from slipway.manifests.revision import Pinned, build_revision, read_pinned
 from slipway.plan.companions import wanted
 from slipway.plan.decision import Plan
 from slipway.settings import Images, Settings
-from tests.support.companions import DRAFT, adapter, companions
+from tests.support.companions import DRAFT, SOURCE, adapter, companions
 from tests.support.companions import published as publish
 from tests.support.planning import COMMIT, MODELS, NODES, spec
 
@@ -30,7 +30,7 @@ def pinned(plan: Plan) -> Pinned:
 
 def test_a_draft_for_llama_cpp_is_converted_and_quantised() -> None:
     (draft,) = companions(DRAFTING, FACTS, "gguf")
-    chain = companion_chain(DRAFTING, draft, "gguf")
+    chain = companion_chain(DRAFTING, draft, "gguf", SOURCE)
     assert [(one.method, one.level) for one in chain] == [("source", None), ("gguf", "F16"), ("gguf", "Q8_0")]
     assert [one.parent for one in chain] == [None, chain[0].name, chain[1].name]
     assert {one.uri for one in chain} == {"hf://acme/draft"}
@@ -42,7 +42,7 @@ def test_others_are_served_as_they_come() -> None:
     heads = spec(engine={"speculative": {"method": "medusa", "draft": DRAFT}})
     for wish, form in ((DRAFTING, "safetensors"), (heads, "safetensors"), (heads, "gguf")):
         (one,) = companions(wish, FACTS, form)
-        assert [step.method for step in companion_chain(wish, one, form)] == ["source"]
+        assert [step.method for step in companion_chain(wish, one, form, SOURCE)] == ["source"]
 
 
 def test_what_a_model_shares_with_its_draft_is_there_once(plan: Plan) -> None:
@@ -125,3 +125,11 @@ def test_the_benchmark_counts_guesses_where_the_engine_does(owner: Owner) -> Non
     )
     assert "SLIPWAY_GUESSES" not in variables()
     assert "SLIPWAY_GUESSES" not in variables(name="llama-cpp-python", speculative={})
+
+
+def test_where_volumes_stay_on_a_node_each_model_has_its_companions_beside_it() -> None:
+    shared = spec(engine={"speculative": {"draft": DRAFT}}, store={"accessMode": "ReadWriteMany"})
+    (draft,) = companions(DRAFTING, FACTS, "gguf")
+    for wish, count in ((DRAFTING, 6), (shared, 3)):
+        chains = (companion_chain(wish, draft, "gguf", source) for source in ("x-source-1", "y-source-2"))
+        assert len({one.name for chain in chains for one in chain}) == count

@@ -104,3 +104,25 @@ def test_wrong_pools_are_named(pools: list[dict[str, Any]], expected: str) -> No
     wish = {"model": {"source": "hf://acme/model"}, "engine": engine, "pools": pools}
     obj = {"metadata": {"name": name}, "spec": wish}
     assert expected in "; ".join(one.message for one in problems(obj))
+
+
+def test_another_draft_of_a_pool_has_its_own_revision() -> None:
+    whole = {"engine": {"speculative": {"draft": {"source": "hf://a/d", "revision": "v1"}, "tokens": 3}}}
+    found = made(whole, engine={"speculative": {"draft": {"source": "hf://a/e"}}})
+    assert found.engine
+    assert found.engine.speculative
+    assert found.engine.speculative.draft
+    assert found.engine.speculative.draft.revision is None
+    plain = made(whole, engine={"speculative": {"method": "ngram"}})
+    assert plain.engine
+    assert plain.engine.speculative
+    assert plain.engine.speculative.draft is None
+
+
+def test_an_adapter_may_not_have_the_name_that_is_served() -> None:
+    adapters = [{"name": "sql", "source": "hf://acme/sql", "mode": "serve"}]
+    for name, served, wrong in (("sql", None, True), ("chat", "sql", True), ("sql", "chat", False)):
+        engine = {"servedModelName": served} if served else {}
+        wish = {"model": {"source": "hf://acme/model", "adapters": adapters}, "engine": engine}
+        found = "; ".join(one.message for one in problems({"metadata": {"name": name}, "spec": wish}))
+        assert ("the name of the model itself" in found) is wrong

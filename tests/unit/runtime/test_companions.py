@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,13 @@ def test_an_adapter_is_no_model_and_a_model_no_adapter(bench: Bench, hub: HubSer
     assert found.reason == "NoWeights"
     assert "spec.model.adapters" in found.message
     assert refused(bench, hub, "tiny", "lora").reason == "NotAnAdapter"
+
+
+def test_a_repository_with_a_model_beside_its_adapter_is_refused(bench: Bench, hub: HubServer) -> None:
+    folder = lora_adapter(hub.root / "acme" / "sql", SHAPE, "acme/tiny")
+    shutil.copy(folder / "adapter_model.safetensors", folder / "model.safetensors")
+    found = refused(bench, hub, "sql", "lora")
+    assert (found.reason, "model.safetensors" in found.message) == ("NotAnAdapter", True)
 
 
 def test_a_truncated_adapter_is_refused(bench: Bench, hub: HubServer) -> None:
