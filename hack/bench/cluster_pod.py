@@ -42,7 +42,10 @@ def image(role: str) -> str:
 def artifact(level: str) -> dict[str, Any]:
     """The demo's artifact of that level."""
     items = json.loads(kubectl("get", "modelartifacts.slipway.dev", "-o", "json"))["items"]
-    return next(dict(i) for i in items if i["spec"]["recipe"].get("level", "source") == level)
+    found = [dict(one) for one in items if one["spec"]["recipe"].get("level", "source") == level]
+    if not found:
+        raise LookupError(f"no ModelArtifact of {level} in {NAMESPACE}: make demo builds it")
+    return found[0]
 
 
 class Pod:

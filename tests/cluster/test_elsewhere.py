@@ -158,6 +158,19 @@ def test_a_gpu_node_serves_by_vllm(cluster: Cluster) -> None:
     assert limits[plan["accelerator"]["resource"]] == str(plan["accelerator"]["count"])
 
 
+@pytest.mark.cluster
+@pytest.mark.unverified("A replica on several GPU nodes")
+def test_two_gpu_nodes_are_one_replica(cluster: Cluster) -> None:
+    assert vendors()
+    engine = {"name": "vllm", "pipelineParallel": 2}
+    cluster.model("smollm2", engine=engine, store={"accessMode": "ReadWriteMany"})
+    plan = cluster.wait_ready("smollm2", 1800)["status"]["plan"]
+    assert plan["pods"] == 2
+    pods = cluster.list("pods", "slipway.dev/model=smollm2")
+    assert len({pod["spec"]["nodeName"] for pod in pods if "nodeName" in pod["spec"]}) >= 2
+    assert ask(cluster, "smollm2")
+
+
 def vendors() -> set[str]:
     """Whose devices the cluster's nodes offer."""
     found = (node_facts(node) for node in Cluster("").list("nodes"))
