@@ -54,6 +54,18 @@ def _kubeconfig(args: argparse.Namespace, instead: str) -> str:
     return named
 
 
+def no_whole(model: dict[str, Any]) -> None:
+    """Refuse what only the pools of a model have.
+
+    Raises:
+        UnreadableError: it has pools; the message names their ModelDeployments.
+    """
+    pools = (model.get("status") or {}).get("pools") or ()
+    if pools:
+        names = ", ".join(str(one["modelDeployment"]) for one in pools)
+        raise UnreadableError(f"{model['metadata']['name']} has pools: ask for one of them ({names})")
+
+
 def unreadable(error: ApiError, server: str, name: str) -> UnreadableError:
     """What the API server's answer about this object means for a person, or that there is no answer."""
     if error.status:

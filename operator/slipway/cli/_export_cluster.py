@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from slipway.api.validate import suggest
-from slipway.cli._cluster import UnreadableError, cause_of, namespace_of, read_endpoint, unreadable
+from slipway.cli._cluster import UnreadableError, cause_of, namespace_of, no_whole, read_endpoint, unreadable
 from slipway.cli._export_copy import ExportError, read_small
 from slipway.cli._export_exec import SILENCE_SECONDS, Container, CutError, run_in
 from slipway.errors import ApiError, NotFoundError
@@ -164,6 +164,7 @@ def choose(model: Raw, artifacts: Sequence[Raw], pods: Sequence[Raw], level: str
     Raises:
         UnreadableError: there is none; the message says what there is.
     """
+    no_whole(model)
     name = model["metadata"]["name"]
     ready = {digest_of(pod) for pod in pods if is_ready(pod)}
     if not ready:

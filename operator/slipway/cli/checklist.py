@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from slipway.cli import complain, epilog, terminal_width, wrap
-from slipway.cli._cluster import UnreadableError, namespace_of, read_endpoint, unreadable
+from slipway.cli._cluster import UnreadableError, namespace_of, no_whole, read_endpoint, unreadable
 from slipway.errors import ApiError, SlipwayError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def checklist_of(found: dict[str, Any]) -> ChecklistStatus:
         raise UnreadableError(
             f"this is a {kind}, not one ModelDeployment; save one by `kubectl get mdl NAME -o json`"
         )
+    no_whole(found)
     if not status.get("checklist"):
         doing = status.get("progress") or f"`kubectl describe mdl {name}` says what it waits for"
         raise UnreadableError(f"{name} has no checklist yet, it comes once the model answers: {doing}")

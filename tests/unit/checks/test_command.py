@@ -75,6 +75,7 @@ def test_stdin(wire: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, "ModelDeployment", "no checklist yet"),
         ({"progress": "Quantizing 43%"}, "ModelDeployment", "Quantizing 43%"),
         ({}, "List", "this is a List"),
+        ({"pools": [{"modelDeployment": "qwen-a"}]}, "ModelDeployment", "ask for one of them (qwen-a)"),
         ({"checklist": {"score": 1}}, "ModelDeployment", "another version"),
     ],
 )
