@@ -100,6 +100,22 @@ def keys_rule(field: str, python: str, pattern: str = LABEL_KEY) -> Rule:
     )
 
 
+def unique_rule(field: str, message: str) -> Rule:
+    """The items of a list, equally named here and on the wire, have names of their own."""
+
+    def unlike(model: Any) -> bool:
+        found = [one.name for one in getattr(model, field) or ()]
+        return len(set(found)) == len(found)
+
+    return Rule(
+        cel=f"!has(self.{field}) || self.{field}.all(one, "
+        f"self.{field}.exists_one(other, other.name == one.name))",
+        holds=unlike,
+        message=message,
+        field=field,
+    )
+
+
 def positive_rule(field: str, examples: str) -> Rule:
     """A quantity is more than nothing: 0 would be taken for "not set" by some, for a limit by others."""
     return Rule(

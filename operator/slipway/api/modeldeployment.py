@@ -16,6 +16,7 @@ from slipway.api.base import (
     Rule,
     keys_rule,
     positive_rule,
+    unique_rule,
 )
 from slipway.api.companions import Adapter, Draft, Revision, Source, source_rule
 from slipway.api.deploymentstatus import (
@@ -97,13 +98,7 @@ class ModelSource(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         source_rule("spec.model.revision"),
-        Rule(
-            cel="!has(self.adapters) || self.adapters.all(one, "
-            "self.adapters.exists_one(other, other.name == one.name))",
-            holds=lambda model: len({one.name for one in model.adapters or ()}) == len(model.adapters or ()),
-            message="two adapters have one name: requests choose by it, so each needs its own",
-            field="adapters",
-        ),
+        unique_rule("adapters", "two adapters have one name: requests choose by it, so each needs its own"),
     )
 
 
@@ -194,13 +189,7 @@ class ModelDeploymentSpec(Model):
     """True: Slipway changes nothing of this object until it is false again; what runs goes on."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.pools)"
-            " || self.pools.all(one, self.pools.exists_one(other, other.name == one.name))",
-            holds=lambda spec: len({one.name for one in spec.pools or ()}) == len(spec.pools or ()),
-            message="two pools have the same name",
-            field="pools",
-        ),
+        unique_rule("pools", "two pools have the same name"),
         Rule(
             cel="!has(self.pools) || size(self.pools) < 2"
             " || (has(self.store) && has(self.store.accessMode) && self.store.accessMode == 'ReadWriteMany')",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec, PodOverrides
 from slipway.engines import EngineDef, Launch, engine_named, image_of
 from slipway.manifests import companions, names, pod
-from slipway.manifests.names import served_name
 from slipway.manifests.owner import Owner, PublishedArtifact, child
 from slipway.manifests.placement import placement
 from slipway.plan.capacity import least_replicas, spreads
 from slipway.plan.decision import Plan
 from slipway.plan.quantities import bytes_text, cpu_text, quantity
-from slipway.resources import DEPLOYMENT
+from slipway.resources import DEPLOYMENT, Resource
 from slipway.settings import Settings
 from slipway_runtime.contract import PUBLISHED
 
@@ -30,34 +30,69 @@ def selector(name: str) -> dict[str, str]:
     return {names.MODEL: name, names.COMPONENT: names.ENGINE_COMPONENT}
 
 
-def build_deployment(
-    owner: Owner,
-    spec: ModelDeploymentSpec,
-    plan: Plan,
-    artifact: PublishedArtifact,
-    settings: Settings,
-    revision: str,
-) -> dict[str, Any]:
-    """The Deployment, named as its owner; without ``replicas`` while autoscaling is set."""
-    engine = engine_named(settings, plan.engine)
-    startup = engine.startup_probe(_launch(owner.name, spec, plan, artifact))
+@dataclass(frozen=True)
+class Serving:
+    """What the pods of an engine are made from.
+
+    Attributes:
+        owner: the ModelDeployment.
+        spec: its spec.
+        plan: the pinned plan.
+        artifact: what is served.
+        settings: with the pinned images (``revision.pinned_settings``).
+        revision: name of the ControllerRevision.
+    """
+
+    owner: Owner
+    spec: ModelDeploymentSpec
+    plan: Plan
+    artifact: PublishedArtifact
+    settings: Settings
+    revision: str
+
+    @property
+    def engine(self) -> EngineDef:
+        """The plan's engine."""
+        return engine_named(self.settings, self.plan.engine)
+
+    @property
+    def launch(self) -> Launch:
+        """What its container is started from."""
+        name = names.served_name(self.owner.name, self.spec)
+        beside = tuple(one.mounted for one in self.artifact.companions)
+        return Launch(self.spec, self.plan, name, MODEL_PATH, companions=beside)
+
+    @property
+    def rolling(self) -> dict[str, int]:
+        """How an update goes: with one more first, where there is room for one."""
+        return rolling(self.plan.surges(least_replicas(self.spec)))
+
+    def workload(self, resource: Resource, body: dict[str, Any], name: str = "") -> dict[str, Any]:
+        """The object that keeps the pods; without ``replicas`` while autoscaling is set."""
+        about = {"model": self.owner.name, "artifact": self.artifact.name}
+        own = names.labels(self.plan.engine, names.ENGINE_COMPONENT, **about)
+        count = {} if self.spec.autoscaling else {"replicas": self.spec.replicas}
+        marks = {names.REVISION: self.revision}
+        return {
+            **child(self.owner, resource, own, name=name, annotations=marks),
+            "spec": {**body, **count},
+        }
+
+
+def build_deployment(served: Serving) -> dict[str, Any]:
+    """The Deployment, named as its owner."""
+    startup = served.engine.startup_probe(served.launch)
     budget = startup["periodSeconds"] * startup["failureThreshold"] + PROGRESS_MARGIN_SECONDS
-    own = names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name, artifact=artifact.name)
     body: dict[str, Any] = {
         # Said though it is the default: ``kubectl rollout pause`` would keep every later update from coming.
         "paused": False,
         "revisionHistoryLimit": 2,
         "progressDeadlineSeconds": max(DEFAULT_PROGRESS_SECONDS, budget),
-        "selector": {"matchLabels": selector(owner.name)},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling(plan.surges(least_replicas(spec)))},
-        "template": build_template(owner, spec, plan, artifact, settings),
+        "selector": {"matchLabels": selector(served.owner.name)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": served.rolling},
+        "template": build_template(served),
     }
-    if spec.autoscaling is None:
-        body["replicas"] = spec.replicas
-    return {
-        **child(owner, DEPLOYMENT, own, annotations={names.REVISION: revision}),
-        "spec": body,
-    }
+    return served.workload(DEPLOYMENT, body)
 
 
 def rolling(surge: bool) -> dict[str, int]:
@@ -74,11 +109,10 @@ def without_surge(deployment: dict[str, Any]) -> dict[str, Any]:
     return {**deployment, "spec": {**deployment["spec"], "strategy": strategy}}
 
 
-def build_template(
-    owner: Owner, spec: ModelDeploymentSpec, plan: Plan, artifact: PublishedArtifact, settings: Settings
-) -> dict[str, Any]:
+def build_template(served: Serving) -> dict[str, Any]:
     """Template of a pod that serves; of several pods of one replica, of their leader."""
-    engine = engine_named(settings, plan.engine)
+    owner, spec, plan, artifact = served.owner, served.spec, served.plan, served.artifact
+    engine, settings = served.engine, served.settings
     overrides = (spec.engine.pod_overrides if spec.engine else None) or PodOverrides()
     own = {**dict(owner.labels), **names.labels(engine.name, names.ENGINE_COMPONENT, model=owner.name)}
     annotations = {
@@ -95,7 +129,7 @@ def build_template(
         **placement(spec, plan).fields(None if spreads(spec) else _together(owner.name)),
         "terminationGracePeriodSeconds": engine.drain.grace_seconds,
         **(_apart(owner.name) if spreads(spec) else {}),
-        "containers": [_container(engine, _launch(owner.name, spec, plan, artifact), artifact, settings)],
+        "containers": [_container(served)],
         "volumes": [
             pod.claim_volume("model", artifact.claim, read_only=True),
             pod.scratch("tmp", engine.scratch),
@@ -132,15 +166,9 @@ def _mine(name: str) -> dict[str, Any]:
     return {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector(name)}}
 
 
-def _launch(name: str, spec: ModelDeploymentSpec, plan: Plan, artifact: PublishedArtifact) -> Launch:
-    beside = tuple(one.mounted for one in artifact.companions)
-    return Launch(spec, plan, served_name(name, spec), MODEL_PATH, companions=beside)
-
-
-def _container(
-    engine: EngineDef, launch: Launch, artifact: PublishedArtifact, settings: Settings
-) -> dict[str, Any]:
-    spec, plan = launch.spec, launch.plan
+def _container(served: Serving) -> dict[str, Any]:
+    engine, launch, settings = served.engine, served.launch, served.settings
+    spec, plan = served.spec, served.plan
     return {
         "name": CONTAINER,
         "image": image_of(settings, spec, plan),
@@ -160,7 +188,7 @@ def _container(
             pod.mount("model", MODEL_PATH, read_only=True, sub_path=PUBLISHED),
             pod.mount("tmp", "/tmp"),  # noqa: S108 - an emptyDir
             pod.mount("shm", "/dev/shm"),  # noqa: S108 - an emptyDir
-            *companions.mounts(artifact),
+            *companions.mounts(served.artifact),
         ],
     }
 

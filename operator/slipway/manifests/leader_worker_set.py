@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.api.modeldeployment import ModelDeploymentSpec
-from slipway.engines import EngineDef, engine_named, lifecycle
+from slipway.engines import EngineDef, lifecycle
 from slipway.manifests import names
-from slipway.manifests.deployment import CONTAINER, build_template, rolling
-from slipway.manifests.owner import Owner, PublishedArtifact, child
-from slipway.plan.capacity import least_replicas
-from slipway.plan.decision import Plan
+from slipway.manifests.deployment import CONTAINER, Serving, build_template
 from slipway.resources import LEADER_WORKER_SET
-from slipway.settings import Settings
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe", "ports")
 """A worker serves nothing: the leader's token needs every pod of the group, so it stands for all."""
@@ -30,41 +25,23 @@ def set_name(owner: str) -> str:
     return f"{owner}-nodes"
 
 
-def build_leader_worker_set(
-    owner: Owner,
-    spec: ModelDeploymentSpec,
-    plan: Plan,
-    artifact: PublishedArtifact,
-    settings: Settings,
-    revision: str,
-) -> dict[str, Any]:
-    """The LeaderWorkerSet; leaders bear the labels of engine pods, so Service and budget see them alone.
+def build_leader_worker_set(served: Serving) -> dict[str, Any]:
+    """The LeaderWorkerSet; leaders bear the labels of engine pods, so the Service sees them alone.
 
-    Without ``replicas`` while autoscaling is set. A group whose pod restarts is made anew as a whole: engines
-    across nodes don't take a lost rank back.
+    A group whose pod restarts is made anew as a whole: engines across nodes don't take a lost rank back.
     """
-    leader = build_template(owner, spec, plan, artifact, settings)
-    own = names.labels(plan.engine, names.ENGINE_COMPONENT, model=owner.name, artifact=artifact.name)
+    leader = build_template(served)
     body: dict[str, Any] = {
         "startupPolicy": "LeaderCreated",
-        "rolloutStrategy": {
-            "type": "RollingUpdate",
-            "rollingUpdateConfiguration": rolling(plan.surges(least_replicas(spec))),
-        },
+        "rolloutStrategy": {"type": "RollingUpdate", "rollingUpdateConfiguration": served.rolling},
         "leaderWorkerTemplate": {
-            "size": plan.parallel.pods,
+            "size": served.plan.parallel.pods,
             "restartPolicy": "RecreateGroupOnPodRestart",
             "leaderTemplate": leader,
-            "workerTemplate": _worker(leader, engine_named(settings, plan.engine)),
+            "workerTemplate": _worker(leader, served.engine),
         },
     }
-    if spec.autoscaling is None:
-        body["replicas"] = spec.replicas
-    marks = {names.REVISION: revision}
-    return {
-        **child(owner, LEADER_WORKER_SET, own, name=set_name(owner.name), annotations=marks),
-        "spec": body,
-    }
+    return served.workload(LEADER_WORKER_SET, body, set_name(served.owner.name))
 
 
 def _worker(leader: dict[str, Any], engine: EngineDef) -> dict[str, Any]:

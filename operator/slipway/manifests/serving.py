@@ -7,7 +7,7 @@ from typing import Any
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.manifests.autoscaler import build_autoscaler
 from slipway.manifests.budget import build_budget
-from slipway.manifests.deployment import build_deployment, selector
+from slipway.manifests.deployment import Serving, build_deployment, selector
 from slipway.manifests.leader_worker_set import build_leader_worker_set
 from slipway.manifests.network import build_group_policy, build_model_job_policy, build_serving_policy
 from slipway.manifests.owner import Owner, PublishedArtifact
@@ -33,8 +33,7 @@ def build_serving(
     NetworkPolicies of engine and of Jobs (``NAME.jobs``) if ``settings.network_policy``, Deployment or, for
     replicas of several pods, LeaderWorkerSet (without ``replicas`` while autoscaling is set), Service,
     PodDisruptionBudget, HorizontalPodAutoscaler (if ``spec.autoscaling``). What is absent here but exists
-    with our owner reference is
-    to be pruned by the caller.
+    with our owner reference is to be pruned by the caller.
 
     Args:
         owner: the ModelDeployment.
@@ -47,7 +46,7 @@ def build_serving(
     """
     group = grouped or plan.parallel.pods > 1
     build = build_leader_worker_set if plan.parallel.pods > 1 else build_deployment
-    workload = build(owner, spec, plan, artifact, settings, revision)
+    workload = build(Serving(owner, spec, plan, artifact, settings, revision))
     children = [
         # The policy comes first: there is no moment in which a pod runs without it.
         *_policies(owner, spec, plan, settings, group=group),

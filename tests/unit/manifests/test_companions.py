@@ -8,7 +8,7 @@ from dataclasses import replace
 from slipway.engines import decide
 from slipway.manifests.artifacts import artifact_chain
 from slipway.manifests.companions import companion_chain, with_companions
-from slipway.manifests.deployment import build_deployment
+from slipway.manifests.deployment import Serving, build_deployment
 from slipway.manifests.jobs import build_benchmark_job, build_inspect_job
 from slipway.manifests.owner import Owner, PublishedArtifact
 from slipway.manifests.revision import Pinned, build_revision, read_pinned
@@ -81,7 +81,7 @@ def test_pods_differ_by_their_companions(owner: Owner, plan: Plan, published: Pu
     first = replace(published, companions=publish(found))
     other = replace(first, companions=(replace(first.companions[0], digest="sha256:2"),))
     alone, one, two = (
-        build_deployment(owner, DRAFTING, plan, each, Settings(), "r")["spec"]["template"]
+        build_deployment(Serving(owner, DRAFTING, plan, each, Settings(), "r"))["spec"]["template"]
         for each in (published, first, other)
     )
     mark = "slipway.dev/companions-digest"
