@@ -21,6 +21,8 @@ OURS: Final = ",".join(f"{key}={value}" for key, value in OURS_LABELS.items())
 MODEL_LABEL: Final = "slipway.dev/model"
 ARTIFACT_LABEL: Final = "slipway.dev/artifact"
 COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+ENGINE: Final = frozenset({"engine", "engine-worker"})
+"""Components of the pods that a replica is made of."""
 JOB_LABEL: Final = "batch.kubernetes.io/job-name"
 
 

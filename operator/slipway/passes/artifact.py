@@ -52,7 +52,7 @@ def decide(seen: ArtifactObserved, settings: Settings, now: datetime) -> Outcome
 
 
 def _headline_kept(draft: Draft) -> tuple[str, str] | None:
-    ready = any(one["type"] == reasons.READY and one["status"] == "True" for one in draft.old_conditions)
+    ready = draft.was(reasons.READY)
     return None if ready else (reasons.SUSPENDED, "every user of it is suspended")
 
 

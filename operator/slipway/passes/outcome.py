@@ -73,6 +73,10 @@ class Draft:
         """The observed conditions."""
         return list((self.raw.get("status") or {}).get("conditions") or ())
 
+    def was(self, kind: str) -> bool:
+        """Whether a condition was True before this pass."""
+        return any(one["type"] == kind and one["status"] == "True" for one in self.old_conditions)
+
     def holds(self, kind: str, reason: str, message: str) -> None:
         """Set one condition to True."""
         self.put(Condition(kind, "True", reason, message))

@@ -14,7 +14,7 @@ from slipway.observe.observed import Raw
 from slipway.passes import tries
 from slipway.passes.scene import Scene
 from slipway.plan import deal
-from slipway.plan.failures import CREATING
+from slipway.plan.rollout import lacks_volume
 from slipway.plan.symptoms import Symptoms
 from slipway.status import parse_time
 
@@ -86,12 +86,7 @@ class _Pods:
 
     @staticmethod
     def of(pods: Sequence[Raw], now: datetime) -> _Pods:
-        living = [
-            pod
-            for pod in pods
-            if "deletionTimestamp" not in pod["metadata"]
-            and pod["status"].get("phase") not in ("Failed", "Succeeded")
-        ]
+        living = tries.living(pods)
         seen = [(_replica(pod), tries.engine_symptoms(pod, now)) for pod in living]
         homeless = {replica for replica, one in seen if one.unschedulable or _waits(one)}
         waits = next((text for _, one in seen if (text := _waits(one))), "")
@@ -102,8 +97,8 @@ class _Pods:
 def _waits(seen: Symptoms) -> str:
     if seen.unschedulable_seconds > deal.PENDING_SECONDS:
         return f"pod {seen.pod} has no node: {seen.unschedulable}"
-    volume = seen.waiting in CREATING and not seen.sandboxed and seen.scheduled_seconds > deal.PENDING_SECONDS
-    return f"pod {seen.pod} does not get its volume on its node" if volume else ""
+    stays = lacks_volume(seen, deal.PENDING_SECONDS)
+    return f"pod {seen.pod} does not get its volume on its node" if stays else ""
 
 
 def _label(pod: Raw) -> Callable[[str], str]:

@@ -93,9 +93,7 @@ def _most(pools: Sequence[Seen]) -> int | None:
 
 def _only_scales(answering: int, draft: Draft) -> bool:
     """Whether a ready model has as many replicas that answer as before: more of them are on their way."""
-    ready = any(one["type"] == reasons.READY and one["status"] == "True" for one in draft.old_conditions)
-    old = int((draft.raw.get("status") or {}).get("readyReplicas", 0))
-    return ready and answering >= max(1, old)
+    return draft.was(reasons.READY) and answering >= max(1, serving.before(draft))
 
 
 def _sum(kind: str, used: Sequence[Seen], draft: Draft) -> None:

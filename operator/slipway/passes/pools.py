@@ -40,10 +40,10 @@ def share_out(scene: Scene, draft: Draft) -> None:
     before = {str(one["name"]): one for one in draft.fields.get("pools") or ()}
     draft.fields = {key: value for key, value in draft.fields.items() if key in STATES}
     pools = [see(scene, one, before.get(one.name, {}), draft.now) for one in scene.spec.pools or ()]
-    order = deal.in_order([one.pool for one in pools])
-    dealt = deal.deal(order, wished)
-    ordered = sorted(pools, key=lambda one: [each.name for each in order].index(one.wish.name))
-    _children(scene, ordered, dealt, draft)
+    named = {one.wish.name: one for one in pools}
+    ordered = [named[one.name] for one in deal.in_order([one.pool for one in pools])]
+    dealt = deal.deal([one.pool for one in ordered], wished)
+    _children(scene, pools, dealt, draft)
     draft.fields["pools"] = [pool_status(scene, one, dealt[one.wish.name]) for one in ordered]
     draft.fields["url"] = f"{service_url(scene.owner.name, scene.owner.namespace, scene.settings)}/v1"
     selector = group_selector(scene.owner.name)
@@ -66,20 +66,22 @@ def _commits(scene: Scene, pools: Sequence[Seen]) -> dict[str, str]:
     Empty until the first pool has resolved them. What is resolved stays, whatever the branches do: a mark on
     the pools holds it, with the wish that it answers.
     """
-    key = _inquiry(scene)
+    wish = _inquiry(scene)
     for one in pools:
         answered, *pinned = _mark(one, PINNED).split("/")
-        if answered == key and pinned:
+        if answered == wish and pinned:
             return {name: commit for name, _, commit in (pair.rpartition("=") for pair in pinned)}
     first = pools[0]
     resolved = first.condition(reasons.SOURCE_RESOLVED, current=True).get("status") == "True"
     planned = first.condition(reasons.PLANNED, current=True)
-    if _mark(first, RESOLVING) != key or not resolved:
+    if _mark(first, RESOLVING) != wish or not resolved:
         return {}
-    if wanted(scene.spec) and planned.get("status") != "True":
-        return {}  # companions are in status once they are pinned
-    beside = first.status.get("companions") or ()
-    found = {_key(one): str(one["commit"]) for one in beside}
+    named = {one.key: one.source for one in wanted(scene.spec)}
+    if named and planned.get("status") not in ("True", "False"):
+        return {}  # companions are in status once they are pinned; where nothing fits, others go on without
+    beside = ((_key(one), one) for one in first.status.get("companions") or ())
+    # The first pool may have a draft of its own.
+    found = {key: str(one["commit"]) for key, one in beside if named.get(key) == one["uri"]}
     return {"": str((first.status.get("source") or {}).get("commit", "")), **found}
 
 
@@ -119,13 +121,10 @@ def _wished_models(scene: Scene, pools: Sequence[Seen], dealt: dict[str, int], d
     """ModelDeployments of the pools: the first alone until it has resolved the commit."""
     given = scene.seen.model["metadata"].get("annotations", {})
     asked = {key: given[key] for key in PASSED_ON if key in given}
-    written = sorted(
-        pools, key=lambda one: [each.name for each in scene.spec.pools or ()].index(one.wish.name)
-    )
-    commits, key = _commits(scene, written), _inquiry(scene)
+    commits, key = _commits(scene, pools), _inquiry(scene)
     if not commits:
         draft.look_again(LOOK_SECONDS)
-        first, *others = written
+        first, *others = pools
         wish = build_pool(
             scene.owner, scene.spec, first.wish, dealt[first.wish.name], {**asked, RESOLVING: key}
         )

@@ -14,7 +14,6 @@ from slipway.api import reasons
 from slipway.manifests.deployment import without_surge
 from slipway.manifests.revision import pinned_settings
 from slipway.manifests.serving import PublishedArtifact, build_serving, selector, service_url
-from slipway.observe.kinds import COMPONENT_LABEL
 from slipway.observe.observed import ModelObserved, Raw
 from slipway.passes import planning, rollout, tries
 from slipway.passes.outcome import Draft
@@ -27,8 +26,6 @@ from slipway.plan.workload import KINDS, counts, pods
 
 LOOK_SECONDS = 15.0
 """How often a rollout that waits is looked at: a pod that stays unschedulable sends no event."""
-ENGINE: Final = frozenset({"engine", "engine-worker"})
-"""Components of pods that a replica is made of."""
 GROUP: Final = "leaderworkerset.sigs.k8s.io/name"
 """Label of the pods of a LeaderWorkerSet."""
 NOTHING_WISHED = "spec.replicas is 0: nothing serves"
@@ -134,7 +131,7 @@ def report_available(seen: ModelObserved, draft: Draft) -> None:
         draft.holds(reasons.AVAILABLE, reasons.SERVING, answers(answering(seen)))
         return
     if workload is None:
-        if any(one["type"] == reasons.AVAILABLE and one["status"] == "True" for one in draft.old_conditions):
+        if draft.was(reasons.AVAILABLE):
             draft.fails(reasons.AVAILABLE, reasons.WAITING, "the Deployment is gone: nothing answers")
         return
     if count := counts(workload).available:
@@ -175,7 +172,7 @@ def _report_rollout(scene: Scene, chosen: Chosen, wished: Raw, draft: Draft, *, 
     reason, text = (trouble.reason, trouble.message) if trouble else (reasons.ROLLING_OUT, text)
     draft.fields["progress"] = "Starting" if not there else "Rolling out"
     draft.progressing(state=True, reason=reason, message=text)
-    if draft.headline is None and not _only_scales(wished, observed, min(target, _before(draft)), draft):
+    if draft.headline is None and not _only_scales(wished, observed, min(target, before(draft)), draft):
         draft.headline = (reason, text)
 
 
@@ -186,14 +183,14 @@ def _target(scene: Scene, wished: Raw, observed: Raw | None) -> int:
     return int((observed or wished)["spec"].get("replicas", 1)) or (scene.spec.autoscaling.min_replicas or 1)
 
 
-def _before(draft: Draft) -> int:
+def before(draft: Draft) -> int:
+    """Replicas that answered when status was written last."""
     return int((draft.raw.get("status") or {}).get("readyReplicas", 0))
 
 
 def _only_scales(wished: Raw, observed: Raw | None, needed: int, draft: Draft) -> bool:
     """Whether the pods' template stays and as many as before answer: a ready model then stays ready."""
-    ready = any(one["type"] == reasons.READY and one["status"] == "True" for one in draft.old_conditions)
-    if not ready or observed is None or not drift.covers(pods(wished), pods(observed)):
+    if not draft.was(reasons.READY) or observed is None or not drift.covers(pods(wished), pods(observed)):
         return False
     seen = counts(observed)
     return (seen.updated == seen.existing or not seen.heard) and seen.available >= max(1, needed)
@@ -211,12 +208,6 @@ def _trouble(seen: ModelObserved, draft: Draft) -> Verdict | None:
 
 def _unwell(seen: ModelObserved, draft: Draft) -> Iterator[Symptoms]:
     """Symptoms of the engine's living pods, the newest first."""
-    pods = [
-        pod
-        for pod in seen.engine_pods
-        if pod["metadata"].get("labels", {}).get(COMPONENT_LABEL) in ENGINE
-        and "deletionTimestamp" not in pod["metadata"]
-        and pod["status"].get("phase") not in ("Failed", "Succeeded")
-    ]
-    for pod in sorted(pods, key=lambda raw: str(raw["metadata"].get("creationTimestamp", "")), reverse=True):
+    made = lambda pod: str(pod["metadata"].get("creationTimestamp", ""))  # noqa: E731 - a key for one line
+    for pod in sorted(tries.living(seen.engine_pods), key=made, reverse=True):
         yield tries.engine_symptoms(pod, draft.now, seen.crash_logs.get(pod["metadata"].get("uid", ""), ""))

@@ -13,6 +13,7 @@ import orjson
 
 from slipway.api import reasons
 from slipway.manifests.jobs import with_memory
+from slipway.observe.kinds import COMPONENT_LABEL, ENGINE
 from slipway.observe.observed import JobObserved, Raw
 from slipway.plan.failures import WAITED
 from slipway.plan.stages import State, Step, Template, Try, last_progress
@@ -155,6 +156,17 @@ def _state(job: Raw) -> tuple[State, datetime | None, str]:
 
 def _newest(pods: tuple[Raw, ...]) -> Raw | None:
     return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), default=None)
+
+
+def living(pods: Iterable[Raw]) -> list[Raw]:
+    """Engine pods, workers of a replica among them, that neither ended nor are going."""
+    return [
+        pod
+        for pod in pods
+        if pod["metadata"].get("labels", {}).get(COMPONENT_LABEL) in ENGINE
+        and "deletionTimestamp" not in pod["metadata"]
+        and pod["status"].get("phase") not in ("Failed", "Succeeded")
+    ]
 
 
 def engine_symptoms(pod: Raw, now: datetime, log: str = "") -> Symptoms:

@@ -20,5 +20,10 @@ def needs_room(seen: Symptoms) -> bool:
     One that waits for anything else (an image, a node that is not there) would not start without the old ones
     either: they go on serving.
     """
-    volume = seen.waiting in CREATING and not seen.sandboxed and seen.scheduled_seconds > ROOM_SECONDS
-    return volume or (_NO_ROOM in seen.unschedulable and seen.unschedulable_seconds > ROOM_SECONDS)
+    no_room = _NO_ROOM in seen.unschedulable and seen.unschedulable_seconds > ROOM_SECONDS
+    return no_room or lacks_volume(seen, ROOM_SECONDS)
+
+
+def lacks_volume(seen: Symptoms, seconds: float) -> bool:
+    """Whether a pod has waited so long on its node for its volumes."""
+    return seen.waiting in CREATING and not seen.sandboxed and seen.scheduled_seconds > seconds

@@ -18,6 +18,7 @@ from tests.unit.core.test_upkeep import GENERATIONS, served
 
 Raw = dict[str, Any]
 COMMIT = "c" * 40
+ENGINE = {"app.kubernetes.io/component": "engine"}
 STORE = {"accessMode": "ReadWriteMany"}
 WELL = ("SourceResolved", "Planned", "ArtifactReady", "Available", "ChecklistPassed")
 
@@ -163,7 +164,7 @@ def pending(name: str, template: str, *, waiting: bool) -> Raw:
         pod = waits_for_room()
     else:
         pod = {"metadata": {"labels": {}}, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}
-    meta = {**pod["metadata"], "name": name, "labels": {"pod-template-hash": template}}
+    meta = {**pod["metadata"], "name": name, "labels": {**ENGINE, "pod-template-hash": template}}
     return {**pod, "metadata": meta}
 
 
@@ -187,7 +188,7 @@ def test_a_volume_that_does_not_come_to_the_node_is_no_room() -> None:
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": since}
     creating = {"name": "engine", "state": {"waiting": {"reason": "ContainerCreating"}}}
     status = {"phase": "Pending", "conditions": [scheduled], "containerStatuses": [creating]}
-    pod = {"metadata": {"name": "p", "labels": {}}, "spec": {"nodeName": "n"}, "status": status}
+    pod = {"metadata": {"name": "p", "labels": ENGINE}, "spec": {"nodeName": "n"}, "status": status}
     _, outcome = look(replace(seen, pool_pods={"chat-a": (pod,)}))
     assert condition(outcome, "Spilled")[0] == "True"
     assert dealt(outcome) == {"chat-a": 0, "chat-b": 1}
@@ -209,3 +210,27 @@ def test_what_is_beside_the_model_is_of_one_commit_in_all_pools() -> None:
     _, outcome = look(replace(seen, pools=there(outcome, {"chat-a": 1})))
     later = [one["spec"]["model"] for one in applied(outcome).values()]
     assert [one["adapters"][0]["revision"] for one in later] == ["d" * 40, "d" * 40]
+
+
+def test_pools_go_on_without_the_first_where_nothing_fits() -> None:
+    adapter = {"name": "sql", "source": "hf://acme/sql", "mode": "serve"}
+    body = {"model": {"source": "hf://acme/model", "adapters": [adapter]}, "engine": {"name": "vllm"}}
+    seen, outcome = look(whole("a", "b", **body))
+    first = there(outcome, {})
+    for one in first[0]["status"]["conditions"]:
+        if one["type"] == "Planned":
+            one |= {"status": "False", "reason": "NothingFits"}
+    _, outcome = look(replace(seen, pools=first))
+    assert dealt(outcome) == {"chat-a": 0, "chat-b": 2}
+
+
+def test_a_draft_of_the_first_pools_own_is_nobody_elses() -> None:
+    own = {"speculative": {"draft": {"source": "hf://acme/own"}}}
+    body = {"engine": {"name": "vllm", "speculative": {"draft": {"source": "hf://acme/all"}}}}
+    seen, outcome = look(whole({"name": "a", "engine": own}, "b", **body))
+    first = there(outcome, {})
+    beside = {"name": "draft", "kind": "draft", "uri": "hf://acme/own", "commit": "d" * 40, "bytes": 1}
+    first[0]["status"]["companions"] = [beside]
+    _, outcome = look(replace(seen, pools=first))
+    drafts = [one["spec"]["engine"]["speculative"]["draft"] for one in applied(outcome).values()]
+    assert drafts == [{"source": "hf://acme/own"}, {"source": "hf://acme/all"}]
