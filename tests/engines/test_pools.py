@@ -70,3 +70,20 @@ def test_a_pool_without_a_node_spills_and_comes_back(home: Cluster) -> None:
     label("=a")
     home.wait("pool a has all again", lambda: dealt(home) == {"a": (2, 2), "b": (0, 0)}, 300)
     assert home.condition("chat", "Spilled")["status"] == "False"
+
+
+@pytest.mark.timeout(600)
+def test_a_pool_whose_nodes_are_not_there_holds_nobody_up(home: Cluster) -> None:
+    h100 = {"name": "h100", "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}}
+    home.model(
+        "chat", TINY, pools=[h100, {"name": "b"}], engine=ENGINE, optimize={"level": "Q8_0"},
+        store={"accessMode": "ReadWriteMany"},
+    )  # fmt: skip
+    home.wait_ready("chat", 300)
+    assert dealt(home) == {"h100": (0, 0), "b": (1, 1)}
+    spilled = home.condition("chat", "Spilled")
+    assert (spilled["status"], "nodeSelector wants nvidia.com/gpu.product" in spilled["message"]) == (
+        "True",
+        True,
+    )
+    assert asked(endpoint(home, "chat"), HELLO)["model"] == "chat"

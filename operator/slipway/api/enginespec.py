@@ -261,3 +261,8 @@ class Engine(Model):
     resources: Resources | None = None
     generation: Generation | None = None
     pod_overrides: PodOverrides | None = None
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
+    """Labels of nodes for the engine alone; Jobs that build the model run wherever podOverrides admits them.
+    Needs a store that every node reaches (accessMode ReadWriteMany): they write what the engine reads."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (keys_rule("nodeSelector", "node_selector"),)

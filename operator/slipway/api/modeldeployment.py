@@ -81,6 +81,9 @@ __all__ = [
 ]
 
 
+SHARED_STORE = "(has(self.store) && has(self.store.accessMode) && self.store.accessMode == 'ReadWriteMany')"
+
+
 class ModelSource(Model):
     """Which model, at which revision, read with which credential."""
 
@@ -191,14 +194,22 @@ class ModelDeploymentSpec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         unique_rule("pools", "two pools have the same name"),
         Rule(
-            cel="!has(self.pools) || size(self.pools) < 2"
-            " || (has(self.store) && has(self.store.accessMode) && self.store.accessMode == 'ReadWriteMany')",
-            holds=lambda spec: (
-                len(spec.pools or ()) < 2  # noqa: PLR2004 - one alone shares with nobody
-                or (spec.store is not None and spec.store.access_mode == "ReadWriteMany")
-            ),
+            cel=f"!has(self.engine) || !has(self.engine.nodeSelector) || {SHARED_STORE}",
+            holds=lambda spec: spec.engine is None or not spec.engine.node_selector or spec.shares_store,
+            message="the engine's nodes have to reach what Jobs write on others: set spec.store.accessMode "
+            "to ReadWriteMany, or use engine.podOverrides.nodeSelector, which is for Jobs too",
+            field="engine",
+        ),
+        Rule(
+            cel=f"!has(self.pools) || size(self.pools) < 2 || {SHARED_STORE}",
+            holds=lambda spec: len(spec.pools or ()) < 2 or spec.shares_store,  # noqa: PLR2004 - one shares with nobody
             message="pools share their artifacts, so their nodes have to reach the same volumes: set "
             "spec.store.accessMode to ReadWriteMany",
             field="pools",
         ),
     )
+
+    @property
+    def shares_store(self) -> bool:
+        """Whether every node can read the artifacts' volumes."""
+        return self.store is not None and self.store.access_mode == "ReadWriteMany"

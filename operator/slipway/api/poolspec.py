@@ -23,8 +23,10 @@ def pool_wish(spec: ModelDeploymentSpec, name: str, pool: Pool, replicas: int) -
     if guess := (own.get("engine") or {}).get("speculative"):
         engine["speculative"] = guess  # a revision of one draft is none of another
     pod = engine.setdefault("podOverrides", {})
-    if selector := {**pod.get("nodeSelector", {}), **own.get("nodeSelector", {})}:
-        pod["nodeSelector"] = selector
+    # Jobs need no node of the pool where volumes reach every node: there may be none yet.
+    place = engine if spec.shares_store else pod
+    if selector := {**place.get("nodeSelector", {}), **own.get("nodeSelector", {})}:
+        place["nodeSelector"] = selector
     if tolerations := [*pod.get("tolerations", ()), *own.get("tolerations", ())]:
         pod["tolerations"] = tolerations
     if not pod:

@@ -257,12 +257,13 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
     from slipway.manifests.artifacts import artifact_chain, build_artifact
     from slipway.manifests.claims import build_claim
     from slipway.manifests.companions import with_companions
-    from slipway.manifests.jobs import StageInputs, build_stage_job, placement, stages
+    from slipway.manifests.jobs import StageInputs, build_stage_job, stages
     from slipway.manifests.network import build_artifact_job_policy
     from slipway.manifests.owner import Owner
+    from slipway.manifests.placement import job_placement
 
     secret = given.spec.model.secret_ref
-    where = placement(given.spec, pinned.plan)
+    where = job_placement(given.spec, pinned.plan)
     inputs = StageInputs(secret=secret.name if secret else None, placement=where)
     objects = []
     chain = artifact_chain(given.spec, pinned.commit, pinned.plan)

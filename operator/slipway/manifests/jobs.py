@@ -14,7 +14,7 @@ from slipway.manifests import names, pod
 from slipway.manifests.artifacts import CONVERTED
 from slipway.manifests.job_sizes import JobSize, Subject, stage_size
 from slipway.manifests.owner import Owner, child
-from slipway.manifests.placement import Placement, placement
+from slipway.manifests.placement import Placement, job_placement
 from slipway.manifests.service import service_url
 from slipway.plan.companions import Wanted, role
 from slipway.plan.decision import Plan
@@ -25,13 +25,11 @@ from slipway.settings import Settings
 from slipway_runtime import contract
 
 __all__ = [
-    "Placement",
     "StageInputs",
     "build_benchmark_job",
     "build_inspect_job",
     "build_stage_job",
     "job_name",
-    "placement",
     "stages",
     "with_memory",
 ]
@@ -123,7 +121,7 @@ def build_inspect_job(
             **({"SLIPWAY_ROLE": kind} if kind else {}),
         },
         secret=spec.model.secret_ref.name if spec.model.secret_ref else None,
-        placement=placement(spec, None),
+        placement=job_placement(spec),
     )
     return _job(owner, work, settings)
 
@@ -196,7 +194,7 @@ def build_benchmark_job(
             **({"SLIPWAY_BENCHMARK_ROUTE": contract.EMBEDDINGS} if plan.embeds else {}),
         },
         parent_claim=source_claim,
-        placement=placement(spec, plan),
+        placement=job_placement(spec, plan),
     )
     return _job(owner, work, settings)
 

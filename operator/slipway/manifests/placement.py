@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec, PodOverrides
+from slipway.plan.capacity import spreads
 from slipway.plan.decision import Plan
 from slipway.plan.nodes import ARCH_LABEL, ARCHITECTURES, OS, OS_LABEL, accelerator_taints
 
@@ -40,17 +41,27 @@ def _built_for() -> dict[str, Any]:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
-def placement(spec: ModelDeploymentSpec, plan: Plan | None) -> Placement:
-    """Where engine and Jobs of ``spec`` run: podOverrides, with the plan's node selector beneath them.
+def placement(spec: ModelDeploymentSpec, plan: Plan) -> Placement:
+    """Where the engine of ``spec`` runs: podOverrides and its own selector, with the plan's beneath them."""
+    everywhere = job_placement(spec)
+    own = (spec.engine.node_selector if spec.engine else None) or {}
+    selector = {**dict(plan.node_selector), **dict(everywhere.node_selector), **own}
+    resource = plan.accelerator.resource if plan.accelerator else ""
+    tolerated = map(_tolerates, accelerator_taints(resource))
+    return Placement(tuple(sorted(selector.items())), (*everywhere.tolerations, *tolerated))
 
-    Jobs run where the engine can: the first of them binds the volume to its node or zone.
+
+def job_placement(spec: ModelDeploymentSpec, plan: Plan | None = None) -> Placement:
+    """Where Jobs of ``spec`` run.
+
+    With a plan, where the engine can: the first of them binds the volume to its node or zone. Where every
+    node reads the volume, anywhere that podOverrides admits: no device waits for a download.
     """
+    if plan is not None and not spreads(spec):
+        return placement(spec, plan)
     overrides = (spec.engine.pod_overrides if spec.engine else None) or PodOverrides()
-    selector = {**dict(plan.node_selector if plan else ()), **(overrides.node_selector or {})}
     given = (one.model_dump(by_alias=True, exclude_none=True) for one in overrides.tolerations or ())
-    resource = plan.accelerator.resource if plan and plan.accelerator else ""
-    own = map(_tolerates, accelerator_taints(resource))
-    return Placement(tuple(sorted(selector.items())), (*given, *own))
+    return Placement(tuple(sorted((overrides.node_selector or {}).items())), tuple(given))
 
 
 def _tolerates(taint: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from slipway.api import API_VERSION, reasons
 from slipway.errors import InvalidSpecError
 from slipway.manifests import jobs, network
 from slipway.manifests.owner import Owner, owner_reference
+from slipway.manifests.placement import job_placement
 from slipway.observe.observed import ArtifactObserved, Raw, User
 from slipway.passes import attempt, results, store, tries
 from slipway.passes.attempt import Circumstances
@@ -195,14 +196,14 @@ def _job(
 
 
 def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:
-    """Where the engine of the first user will run, as its Jobs bind the volume; and facts of what is made."""
+    """Where Jobs of the first user run, and facts of what is made."""
     for user in users:
         try:
             spec = read_spec(user.model, None)
             pinned = read_revision(user.revision) if user.revision else None
         except (InvalidSpecError, ValueError):
             continue
-        where = jobs.placement(spec, pinned.plan if pinned else None)
+        where = job_placement(spec, pinned.plan if pinned else None)
         if pinned is None:
             return jobs.StageInputs(placement=where)
         facts, beside = pinned.facts_of(artifact), pinned.anchor(artifact)

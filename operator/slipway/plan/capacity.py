@@ -76,4 +76,4 @@ def least_replicas(spec: ModelDeploymentSpec) -> int:
 
 def spreads(spec: ModelDeploymentSpec) -> bool:
     """Whether replicas on several nodes can read the same volume."""
-    return spec.store is not None and spec.store.access_mode == "ReadWriteMany"
+    return spec.shares_store

@@ -18,6 +18,7 @@ from slipway.plan.facts import EngineFacts, ModelFacts, NodeFacts
 from slipway.plan.fitting import HostNeed
 from slipway.plan.kinds import Alike, alike, kinds, suitability
 from slipway.plan.memory import sizes
+from slipway.plan.nodes import engine_overrides
 from slipway.plan.pools import with_pools
 from slipway.plan.preference import key
 from slipway.plan.wishes import Wishes, read_wishes
@@ -57,7 +58,7 @@ def decide(
     allowed, refused = _allowed(spec, wishes, known)
     makes, beside = frozenset(settings.methods), tuple(companions)
     request = Request(facts, wishes, allowed, makes, _one_node(spec, settings), beside)
-    tried = _try(request, machines, spec.engine.pod_overrides if spec.engine else None)
+    tried = _try(request, machines, engine_overrides(spec))
     if not tried.choices:
         seen = explain.Seen(request, tried.usable, tried.every_refusal, tried.misses, refused)
         raise NothingFitsError(*explain.refusal(seen))

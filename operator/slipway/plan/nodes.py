@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from slipway.api.modeldeployment import PodOverrides, Toleration
+from slipway.api.modeldeployment import ModelDeploymentSpec, PodOverrides, Toleration
 from slipway.plan.facts import NodeFacts
 from slipway.plan.gpus import RESOURCES, VENDORS
 from slipway.plan.node_gpus import read_gpus
@@ -61,6 +61,16 @@ def node_facts(raw: dict[str, Any]) -> NodeFacts:
     )
 
 
+def engine_overrides(spec: ModelDeploymentSpec) -> PodOverrides | None:
+    """What the engine's pods need of nodes: podOverrides and the engine's own selector."""
+    engine = spec.engine
+    if engine is None or not engine.node_selector:
+        return engine.pod_overrides if engine else None
+    overrides = engine.pod_overrides or PodOverrides()
+    both = {**(overrides.node_selector or {}), **engine.node_selector}
+    return overrides.model_copy(update={"node_selector": both})
+
+
 def unsuitable(node: NodeFacts, overrides: PodOverrides | None, resource: str = "") -> str:
     """Why pods of ours can't run on this node, whatever they need; empty when they can.
 
@@ -81,7 +91,7 @@ def unsuitable(node: NodeFacts, overrides: PodOverrides | None, resource: str = 
     labels = dict(node.labels) if wanted else {}
     for key, value in sorted(wanted.items()):
         if labels.get(key) != value:
-            return f"podOverrides.nodeSelector wants {key}={value}"
+            return f"nodeSelector wants {key}={value}"
     tolerations = (overrides.tolerations if overrides else None) or []
     own = accelerator_taints(resource)
     for taint in node.taints:

@@ -38,6 +38,7 @@ def planning_hash(spec: ModelDeploymentSpec) -> str:
                 "kv_cache_dtype": True,
                 "speculative": {"method", "draft", "tokens"},
                 "pod_overrides": {"node_selector", "tolerations"},
+                "node_selector": True,
             },
         },
     )

@@ -10,18 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.manifests.jobs import (
-    Placement,
     StageInputs,
     build_benchmark_job,
     build_inspect_job,
     build_stage_job,
     job_name,
-    placement,
     stages,
     with_memory,
 )
 from slipway.manifests.owner import Owner
-from slipway.plan.decision import Plan
+from slipway.manifests.placement import Placement, job_placement, placement
+from slipway.plan.decision import Accelerator, Plan
 from slipway.settings import Settings
 from slipway_runtime.contract import PERMANENT, STAGES
 from tests.support.planning import COMMIT, artifact, spec
@@ -125,7 +124,7 @@ def test_failures_are_the_operators_to_judge(artifact_owner: Owner) -> None:
 
 def test_placement_goes_into_the_pod(artifact_owner: Owner, plan: Plan) -> None:
     overrides = {"nodeSelector": {"pool": "models"}, "tolerations": [{"key": "a", "operator": "Exists"}]}
-    where = placement(spec(engine={"podOverrides": overrides}), plan)
+    where = job_placement(spec(engine={"podOverrides": overrides}), plan)
     job = build_stage_job(
         artifact_owner, artifact("source", None), "fetch", 1, StageInputs(placement=where), SITE
     )
@@ -135,7 +134,21 @@ def test_placement_goes_into_the_pod(artifact_owner: Owner, plan: Plan) -> None:
     assert pod(bare)["nodeSelector"] == {"kubernetes.io/os": "linux"}
     assert "tolerations" not in pod(bare)
     assert pod(bare)["affinity"] == pod(job)["affinity"]
-    assert placement(spec(), None) == Placement()
+    assert job_placement(spec()) == Placement()
+
+
+def test_jobs_need_no_node_of_the_engine_where_every_node_reads_the_volume(plan: Plan) -> None:
+    device = Accelerator("nvidia", "nvidia.com/gpu", 1)
+    planned = replace(plan, node_selector=(("nvidia.com/gpu.product", "NVIDIA-L4"),), accelerator=device)
+    engine = {"podOverrides": {"nodeSelector": {"team": "a"}}}
+    shared = {"accessMode": "ReadWriteMany"}
+    wish = spec(engine={**engine, "nodeSelector": {"disk": "ssd"}}, store=shared)
+    assert job_placement(wish, planned) == Placement((("team", "a"),))
+    assert dict(placement(wish, planned).node_selector) == {
+        "team": "a", "disk": "ssd", "nvidia.com/gpu.product": "NVIDIA-L4",
+    }  # fmt: skip
+    alone = spec(engine=engine)
+    assert job_placement(alone, planned) == placement(alone, planned)
 
 
 def test_dollars_are_not_expanded(owner: Owner) -> None:

@@ -46,7 +46,8 @@ def test_a_pool_says_what_is_different_field_by_field() -> None:
     assert found.engine.served_model_name == "chat"
     pod = found.engine.pod_overrides
     assert pod
-    assert pod.node_selector == {"zone": "b", "disk": "ssd"}
+    assert pod.node_selector == {"zone": "a"}  # what Jobs need too
+    assert found.engine.node_selector == {"zone": "b", "disk": "ssd"}
     assert [one.key for one in pod.tolerations or ()] == ["x", "y"]
     assert found.optimize
     assert (found.optimize.goal, found.optimize.level) == ("cost", "Q4_K_M")
@@ -126,3 +127,19 @@ def test_an_adapter_may_not_have_the_name_that_is_served() -> None:
         wish = {"model": {"source": "hf://acme/model", "adapters": adapters}, "engine": engine}
         found = "; ".join(one.message for one in problems({"metadata": {"name": name}, "spec": wish}))
         assert ("the name of the model itself" in found) is wrong
+
+
+def test_the_nodes_of_a_pool_are_those_of_its_jobs_where_volumes_stay_on_a_node() -> None:
+    found = made({}, nodeSelector={"disk": "ssd"})
+    assert found.engine
+    assert found.engine.pod_overrides
+    assert found.engine.pod_overrides.node_selector == {"disk": "ssd"}
+    assert found.engine.node_selector is None
+
+
+def test_a_selector_for_the_engine_alone_needs_a_store_of_every_node() -> None:
+    wish = {"model": {"source": "hf://acme/model"}, "engine": {"nodeSelector": {"a": "b"}}}
+    found = problems({"metadata": {"name": "x"}, "spec": wish})
+    assert "ReadWriteMany" in "; ".join(one.message for one in found)
+    shared = {**wish, "store": {"accessMode": "ReadWriteMany"}}
+    assert not problems({"metadata": {"name": "x"}, "spec": shared})
