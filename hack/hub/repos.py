@@ -38,6 +38,7 @@ def demo_root() -> Path:
         with new_entry(entry) as staging:
             link_folder(demo, staging / DEMO)
             build_test_repositories(staging, vocabularies.read_vocabulary(fetch_gguf()))
+            embedding_model(demo, staging / TESTS / "embedding")
     return entry
 
 
@@ -69,6 +70,20 @@ def build_test_repositories(root: Path, vocabulary: Vocabulary) -> None:
     write_huge(home / "huge", vocabulary)
     adapters.lora_adapter(home / "adapter", models.SMOLLM2, DEMO)
     _write_json(root / "hub.json", {"tokens": [READER, STRANGER]})
+
+
+def embedding_model(demo: Path, folder: Path) -> None:
+    """The demo's model as sentence-transformers would publish it: its vectors are the mean over the text."""
+    link_folder(demo, folder)
+    kind = "sentence_transformers.models"
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": f"{kind}.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{kind}.Pooling"},
+    ]
+    _write_json(folder / "modules.json", modules)
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": models.SMOLLM2.hidden, "pooling_mode_mean_tokens": True}
+    _write_json(folder / "1_Pooling/config.json", pooling)
 
 
 def link_folder(source: Path, target: Path) -> None:

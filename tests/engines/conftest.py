@@ -16,9 +16,11 @@ EVERYWHERE = Cluster("")
 
 @pytest.fixture
 def home() -> Iterator[Cluster]:
-    """A namespace of this test's own."""
+    """A namespace of this test's own, without models again after it: engines are large."""
     with own_namespace("engines") as made:
         yield made
+        made.kubectl("delete", "mdl", "--all", "--wait=true", "--timeout=120s")
+        made.kubectl("wait", "pods", "--all", "--for=delete", "--timeout=120s", check=False)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,20 +12,11 @@ from slipway_runtime.benchmark.guesses import total
 from tests.cluster import access
 from tests.cluster.access import ROOT
 from tests.cluster.hub import SMOLLM2
-from tests.cluster.namespaces import Cluster, own_namespace
+from tests.cluster.namespaces import Cluster
 from tests.engines.asking import asked, endpoint
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engines]
 CAPITAL = {"prompt": "The capital of France is", "temperature": 0, "max_tokens": 24}
-
-
-@pytest.fixture
-def home() -> Iterator[Cluster]:
-    """A namespace of this test's own, empty again after it: engines are large."""
-    with own_namespace("companions") as made:
-        yield made
-        made.kubectl("delete", "mdl", "--all", "--wait=true", "--timeout=120s")
-        made.kubectl("wait", "pods", "--all", "--for=delete", "--timeout=120s", check=False)
 
 
 def checked(home: Cluster, rule: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from slipway.engines import ENGINES
 from tests.cluster import access
 from tests.cluster.access import ROOT
-from tests.cluster.namespaces import Cluster, own_namespace
+from tests.cluster.namespaces import Cluster
 from tests.engines.asking import asked, endpoint, request
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engines]
@@ -45,15 +45,6 @@ def built() -> dict[str, Any]:
     """The engines' images that the node has."""
     found: dict[str, Any] = json.loads((ROOT / ".cluster/engine-images.json").read_text())
     return found
-
-
-@pytest.fixture
-def home() -> Iterator[Cluster]:
-    """A namespace of this test's own, empty again after it: engines are large."""
-    with own_namespace("engine") as made:
-        yield made
-        made.kubectl("delete", "mdl", "--all", "--wait=true", "--timeout=120s")
-        made.kubectl("wait", "pods", "--all", "--for=delete", "--timeout=120s", check=False)
 
 
 @pytest.mark.timeout(1500)

@@ -42,7 +42,7 @@ def _parse(model: Raw, settings: Settings | None) -> ModelDeploymentSpec | Inval
         return error
     found = engines.problems(spec, settings) if settings else []
     if found:
-        return InvalidSpecError(found[0].reason, "; ".join(f"{one.path}: {one.message}" for one in found))
+        return InvalidSpecError(found[0].reason, "; ".join(one.message for one in found))
     return spec
 
 

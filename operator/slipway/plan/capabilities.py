@@ -79,7 +79,7 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
         "chunkedPrefill", lambda engine: engine.chunked_prefill is not None, "switch for chunked prefill"
     ),
     "load-format": Capability(
-        "loadFormat", lambda engine: engine.load_format is not None, "ways to load weights"
+        "loadFormat", lambda engine: engine.load_format is not None, "choice of how weights are read"
     ),
     "structured-output": Capability(
         "structuredOutput",

@@ -187,7 +187,8 @@ def _also(seen: Seen, least: Miss, *, on_cpu: bool = True) -> str:
 def _without_figures(seen: Seen, skipped: str) -> str:
     if not seen.usable and all(one.nearest == "" and one.need for one in seen.misses):
         return f"No node can be used.{skipped} Free or add a node; planning goes on by itself."
-    reasons = "; ".join(f"{one.option}: {one.reason}" for one in seen.misses[:NAMED_NODES])
+    misses = list(_misses(seen.misses))[:NAMED_NODES]
+    reasons = "; ".join(f"{one.option}: {one.reason}" for one in misses)
     lacking = "; ".join(f"{one.option}: {one.reason}" for one in seen.lacking[:NAMED_NODES])
     why = (
         "; ".join(part for part in (reasons, lacking) if part) or "no node has an accelerator for this engine"
