@@ -176,7 +176,7 @@ def placeholders(launch: Launch, port: int) -> dict[str, str]:
         "toolParser": wished.tool_parser,
         "reasoningParser": wished.reasoning_parser,
         "speculativeTokens": launch.guessed or None,
-        "speculativeWindow": (guess.window or 4) if guess else None,
+        "speculativeWindow": guess.longest_run if guess else None,
         "draftPath": draft.path if draft else None,
         "temperature": generation.temperature,
         "topP": generation.top_p,

@@ -16,7 +16,6 @@ from slipway.plan.quantities import GIB
 
 PORT: Final = 8000
 RENDEZVOUS_PORT: Final = 20000
-DEFAULT_WINDOW: Final = 4
 AMD64: Final = frozenset({"amd64"})
 AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8", "bnb": "bitsandbytes"}
 """Methods that it applies to 16-bit weights while it loads them, to its ``--quantization``."""
@@ -137,7 +136,7 @@ def _speculative(launch: Launch) -> dict[str, str | int | None]:
         "--speculative-num-draft-tokens": tokens + 1,
         "--speculative-ngram-max-bfs-breadth": 1,
         # A run in the cache is what was matched and what followed it.
-        "--speculative-ngram-max-trie-depth": (launch.ngram.window or DEFAULT_WINDOW) + tokens,
+        "--speculative-ngram-max-trie-depth": launch.ngram.longest_run + tokens,
     }
 
 

@@ -21,7 +21,6 @@ from slipway.plan.quantities import GIB
 PORT: Final = 8000
 BOTH: Final = frozenset({"amd64", "arm64"})
 AMD64: Final = frozenset({"amd64"})
-DEFAULT_WINDOW: Final = 4
 GUESSES: Final[Mapping[str, str]] = {"draft": "draft_model", "medusa": "medusa"}
 """Our methods to vLLM's. Its parser still takes mlp_speculator, and its model runner ends at it."""
 AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8"}
@@ -163,7 +162,7 @@ def _speculative(launch: Launch) -> str | None:
         wished = {
             "method": "ngram",
             "num_speculative_tokens": launch.guessed,
-            "prompt_lookup_max": launch.ngram.window or DEFAULT_WINDOW,
+            "prompt_lookup_max": launch.ngram.longest_run,
         }
     elif launch.draft is not None and launch.draft.kind in GUESSES:
         wished = {
