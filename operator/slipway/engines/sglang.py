@@ -8,7 +8,14 @@ from typing import Final
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem, problem
 from slipway.engines import chat, openai
-from slipway.engines.arguments import argument_problems, flags, no_default_length, share_of_static, user_args
+from slipway.engines.arguments import (
+    adapters,
+    argument_problems,
+    flags,
+    no_default_length,
+    share_of_static,
+    user_args,
+)
 from slipway.engines.base import EngineDef, Launch, Metrics
 from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import CPU, EngineFacts, Loads
@@ -104,8 +111,7 @@ def args(launch: Launch) -> list[str]:
         "--disable-radix-cache": engine.prefix_caching is False,
         "--is-embedding": launch.embeds,
     }
-    modules = [f"{one.name}={one.path}" for one in launch.adapters]
-    named = ["--lora-paths", *modules] if modules else []
+    named = adapters("--lora-paths", launch)
     return [*flags(given), *named, *(name for name, on in switched.items() if on), *user_args(launch.spec)]
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines import chat, openai
-from slipway.engines.arguments import argument_problems, flags, switches, user_args
+from slipway.engines.arguments import adapters, argument_problems, flags, switches, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
 from slipway.engines.offline import OFFLINE
 from slipway.plan.companion_memory import kernel_rank
@@ -136,8 +136,7 @@ def args(launch: Launch) -> list[str]:
         "--enforce-eager": True if device is None else None,
         "--enable-lora": True if launch.adapters else None,
     }
-    modules = [f"{one.name}={one.path}" for one in launch.adapters]
-    named = ["--lora-modules", *modules] if modules else []
+    named = adapters("--lora-modules", launch)
     return [*flags(given), *named, *switches(wished), *user_args(launch.spec)]
 
 
