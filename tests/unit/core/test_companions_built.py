@@ -1,4 +1,4 @@
-"""Artifacts of a draft: their Jobs, and that a model which lost its pods does not come back without it."""
+"""Companions of what is known and built: what is read again, Jobs of their artifacts, pods that wait."""
 
 from __future__ import annotations
 
@@ -9,8 +9,22 @@ from slipway.observe.observed import ArtifactObserved, ModelObserved, User
 from slipway.passes import artifact
 from slipway.plan.quantities import quantity
 from slipway.settings import Settings
-from tests.support.companions import DRAFT
-from tests.unit.core.test_companions import NOW, accepted, decide, inspected, mdl, pinned, ready
+from tests.support.companions import DRAFT, adapter
+from tests.support.stage_results import COMMIT
+from tests.unit.core.test_companions import (
+    ADAPTER,
+    NODE,
+    NOW,
+    accepted,
+    asked,
+    decide,
+    ended,
+    env,
+    inspected,
+    mdl,
+    pinned,
+    ready,
+)
 
 Raw = dict[str, Any]
 WIDE = 1152
@@ -62,3 +76,23 @@ def test_a_model_without_pods_does_not_come_back_without_its_draft() -> None:
     last = made[-1]["metadata"]["name"]
     half = decide(replace(seen, artifacts={**built, last: accepted(made[-1])}))
     assert "Deployment" not in [one["kind"] for one in half.apply]
+
+
+def test_facts_without_a_vocabulary_are_not_enough_for_a_draft() -> None:
+    for vocabulary, source in (("", "hf://acme/model"), ("0123456789abcdef", "hf://acme/draft")):
+        _, outcome = asked(mdl(), inspected(vocabulary))
+        known = accepted(outcome.create[0])
+        first = decide(ModelObserved(mdl(speculative={"draft": DRAFT}), nodes=(NODE,), known=known))
+        assert [env(job)["SLIPWAY_SOURCE"] for job in first.create] == [source]
+
+
+def test_an_adapter_that_is_pinned_may_get_another_name() -> None:
+    old, new = (
+        mdl([{**adapter("sql", revision=COMMIT), "name": name}], name="vllm") for name in ("sql", "query")
+    )
+    _, outcome = pinned(old, inspected(), ADAPTER)
+    revision = accepted(outcome.create[0])
+    first = decide(ModelObserved(new, nodes=(NODE,), revisions=(revision,)))
+    jobs = (ended(first.create[0], inspected()),)
+    (made,) = decide(ModelObserved(new, nodes=(NODE,), revisions=(revision,), jobs=jobs)).create
+    assert [one["name"] for one in made["data"]["companions"]] == ["query"]

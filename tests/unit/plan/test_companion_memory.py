@@ -74,6 +74,7 @@ def test_node_memory_holds_the_drafts_cache_too() -> None:
     fixed = {"name": "vllm", "concurrency": 16, "contextLength": 8192}
     alone = planned(wish(PLAIN, drafting=False, **fixed), NODES["server-64"])
     both = planned(wish(PLAIN, **fixed), NODES["server-64"])
+    assert both.memory.companions == MODELS["smollm2-135m"].weight_bytes
     # SmolLM2 135M: 30 layers of 3 KV heads, each with a key and a value of 64 elements of 2 bytes.
     exact = 2 * 30 * 3 * 64 * 2 * 16 * 8192
     assert abs(both.memory.kv_cache - alone.memory.kv_cache - exact) < GIB
