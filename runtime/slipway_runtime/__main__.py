@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from slipway_runtime import __version__
-from slipway_runtime.contract import EMBEDDINGS, STAGES, Exit
+from slipway_runtime.contract import EMBEDDINGS, ROLES, STAGES, Exit
 
 if TYPE_CHECKING:
     import argparse
@@ -26,6 +26,7 @@ EPILOG = f"""\
 Everything else comes by environment:
   SLIPWAY_SOURCE            hf://ORG/NAME                     (inspect, fetch)
   SLIPWAY_REVISION          branch, tag or commit; main       (inspect, fetch: the commit)
+  SLIPWAY_ROLE              of a source beside another one: {", ".join(ROLES)}   (inspect)
   HF_ENDPOINT               another hub than the public one   (inspect, fetch)
   SLIPWAY_CA_FILE           authorities trusted beside the public ones   (inspect, fetch)
   SLIPWAY_METHOD            gguf                              (convert, quantize, publish)
@@ -36,6 +37,8 @@ Everything else comes by environment:
   SLIPWAY_ENDPOINT, SLIPWAY_MODEL_NAME, SLIPWAY_CONCURRENCIES=1,4, SLIPWAY_PROMPT_TOKENS=128,
   SLIPWAY_OUTPUT_TOKENS=32, SLIPWAY_BENCHMARK_SECONDS=20      (benchmark)
   SLIPWAY_BENCHMARK_ROUTE   {EMBEDDINGS} for a model that makes vectors   (benchmark)
+  SLIPWAY_METRICS_PATH=/metrics, SLIPWAY_METRICS_PREFIX=llamacpp:   (benchmark)
+  SLIPWAY_GUESSES           counters of taken and of guessed tokens   (benchmark)
   SLIPWAY_STORE=/store, SLIPWAY_PARENT=/parent, SLIPWAY_TOKEN_FILE=/credentials/token,
   SLIPWAY_TERMINATION_LOG=/dev/termination-log                (to run a stage by hand)
 

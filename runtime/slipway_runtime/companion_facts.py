@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway_runtime.errors import DataError
+from slipway_runtime.model_figures import read_figure
 from slipway_runtime.weights import ADAPTER_CONFIG, CONFIG, Header
 
 HEADS = {"mlp": ("mlp_speculator", ("n_predict",)), "medusa": ("medusa", ("num_heads", "medusa_num_heads"))}
@@ -41,6 +42,24 @@ def adapter_facts(config: Mapping[str, Any], header: Header) -> dict[str, Any]:
     Raises:
         DataError: NotAnAdapter, it is no LoRA, or one that engines can't serve beside a base.
     """
+    _refuse_unserved(config)
+    pattern = config.get("rank_pattern")
+    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
+    if not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in ranks):
+        raise DataError("NotAnAdapter", f"{ADAPTER_CONFIG} has no rank: r must be a whole number above 0")
+    shown = [shape[-1] for name, shape in header.shapes.items() if "lora_A" in name and shape]
+    modules = config.get("target_modules")
+    return {
+        "rank": max(ranks),
+        "hiddenSize": max(shown, default=0),
+        "base": str(config.get("base_model_name_or_path") or "")[:256],
+        "targets": sorted(map(str, modules))[:16]
+        if isinstance(modules, list)
+        else [str(modules or "")[:256]],
+    }
+
+
+def _refuse_unserved(config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
         raise DataError("NotAnAdapter", f"{ADAPTER_CONFIG} says peft_type {kind!r}: only LORA can be served")
@@ -61,20 +80,6 @@ def adapter_facts(config: Mapping[str, Any], header: Header) -> dict[str, Any]:
             f"the adapter began as {config['init_lora_weights']}, which changes its base when it is loaded: "
             "convert it to a plain LoRA (path_initial_model_for_weight_conversion of PEFT)",
         )
-    pattern = config.get("rank_pattern")
-    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
-    if not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in ranks):
-        raise DataError("NotAnAdapter", f"{ADAPTER_CONFIG} has no rank: r must be a whole number above 0")
-    shown = [shape[-1] for name, shape in header.shapes.items() if "lora_A" in name and shape]
-    modules = config.get("target_modules")
-    return {
-        "rank": max(ranks),
-        "hiddenSize": max(shown, default=0),
-        "base": str(config.get("base_model_name_or_path") or "")[:256],
-        "targets": sorted(map(str, modules))[:16]
-        if isinstance(modules, list)
-        else [str(modules or "")[:256]],
-    }
 
 
 def heads_facts(config: Mapping[str, Any], method: str) -> dict[str, Any]:
@@ -97,12 +102,7 @@ def heads_facts(config: Mapping[str, Any], method: str) -> dict[str, Any]:
             "kind, or another method",
         )
     return {
-        "heads": _number(config, *names),
-        "hiddenSize": _number(config, "emb_dim", "hidden_size"),
-        "vocabSize": _number(config, "vocab_size"),
+        "heads": read_figure(config, names),
+        "hiddenSize": read_figure(config, ("emb_dim", "hidden_size")),
+        "vocabSize": read_figure(config, ("vocab_size",)),
     }
-
-
-def _number(config: Mapping[str, Any], *names: str) -> int:
-    found = (config.get(name) for name in names)
-    return next((one for one in found if isinstance(one, int) and not isinstance(one, bool)), 0)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from slipway_runtime.contract import MANIFEST
 from slipway_runtime.errors import DataError
 from slipway_runtime.weights import (
     ADAPTER,
     ADAPTER_CONFIG,
-    COMPANIONS,
     CONFIG,
-    WEIGHTS,
+    beside_weights,
     is_adapter,
     is_weights,
     no_weights,
@@ -48,13 +46,12 @@ def select_adapter(files: Iterable[RemoteFile]) -> list[RemoteFile]:
         found = no_weights(known)
         pickles = found.reason == "PickleOnly"
         raise found if pickles else DataError("NotAnAdapter", f"the repository has no {ADAPTER}")
-    if models := [path for path in known if WEIGHTS.fullmatch(path)]:
+    if models := [*filter(is_weights, known)]:
         raise DataError(
             "NotAnAdapter",
             f"the repository holds a model beside {ADAPTER} ({models[0]}): name one with the adapter alone",
         )
-    companions = (path for path in known if COMPANIONS.fullmatch(path) and path != MANIFEST)
-    return [known[ADAPTER], *(known[path] for path in companions)]
+    return [known[ADAPTER], *beside_weights(known)]
 
 
 def select_heads(files: Iterable[RemoteFile]) -> list[RemoteFile]:
@@ -67,13 +64,12 @@ def select_heads(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     known = safe_names(files)
     if CONFIG not in known or not is_heads(known):
         return select_files(known.values())
-    companions = (path for path in known if COMPANIONS.fullmatch(path) and path != MANIFEST)
-    return [known[MEDUSA], *(known[path] for path in companions)]
+    return [known[MEDUSA], *beside_weights(known)]
 
 
 def is_heads(paths: Collection[str]) -> bool:
     """Whether a repository holds Medusa's heads under their own name, and no model."""
-    return MEDUSA in paths and not any(WEIGHTS.fullmatch(path) for path in paths)
+    return MEDUSA in paths and not any(map(is_weights, paths))
 
 
 def holds_tensors(path: str) -> bool:

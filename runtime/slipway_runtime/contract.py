@@ -37,7 +37,6 @@ PROGRESS_PREFIX = "SLIPWAY-PROGRESS "
 EMBEDDINGS = "/v1/embeddings"
 """Value of SLIPWAY_BENCHMARK_ROUTE for a model that makes vectors; without one text is asked for."""
 
-
 ROLES = ("base", "draft", "mlp", "medusa", "lora")
 """What the inspected source is to another one: ``SLIPWAY_ROLE``, absent for a model that is alone."""
 

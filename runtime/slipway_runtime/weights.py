@@ -94,13 +94,17 @@ def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     weights = [file for path, file in known.items() if WEIGHTS.fullmatch(path)]
     if not weights:
         raise no_weights(known)
-    companions = (file for path, file in known.items() if COMPANIONS.fullmatch(path) and path != MANIFEST)
-    return [*weights, *companions]
+    return [*weights, *beside_weights(known)]
+
+
+def beside_weights(known: dict[str, RemoteFile]) -> list[RemoteFile]:
+    """Return what is downloaded beside weights, ``COMPANIONS``."""
+    return [file for path, file in known.items() if COMPANIONS.fullmatch(path) and path != MANIFEST]
 
 
 def is_adapter(paths: Collection[str]) -> bool:
     """Whether a repository holds an adapter and no model of its own."""
-    return ADAPTER_CONFIG in paths and not any(WEIGHTS.fullmatch(path) for path in paths)
+    return ADAPTER_CONFIG in paths and not any(map(is_weights, paths))
 
 
 def safe_names(files: Iterable[RemoteFile]) -> dict[str, RemoteFile]:

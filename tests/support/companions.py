@@ -8,9 +8,9 @@ from typing import Any
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
 from slipway.manifests.artifacts import chain_of
-from slipway.manifests.companions import companion_chain, published_companion
+from slipway.manifests.companions import published_companion, with_chains
 from slipway.manifests.owner import PublishedCompanion
-from slipway.plan.companions import Companion, wanted, with_artifacts
+from slipway.plan.companions import Companion, wanted
 from slipway.plan.facts import ModelFacts
 from tests.support.planning import COMMIT, MODELS
 
@@ -45,9 +45,7 @@ def companions(
     found = (
         Companion(one.name, one.kind, one.source, COMMIT, **(own[one.kind] | changes)) for one in wanted(spec)
     )
-    return tuple(
-        with_artifacts(one, [step.name for step in companion_chain(spec, one, form, SOURCE)]) for one in found
-    )
+    return with_chains(spec, found, form, SOURCE)
 
 
 def published(found: tuple[Companion, ...]) -> tuple[PublishedCompanion, ...]:

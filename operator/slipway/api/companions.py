@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeGuard
 
 from pydantic import Field
 
@@ -10,10 +10,16 @@ from slipway.api.base import Model, Rule, matches
 
 HF_SOURCE = r"^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
 URI = r"^[a-z][a-z0-9+.-]*://.+$"
+COMMIT = "^[0-9a-f]{40}$"
 ADAPTER_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 Source = Annotated[str, Field(min_length=6, max_length=512, pattern=URI)]
 Revision = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+def is_commit(revision: str | None) -> TypeGuard[str]:
+    """Whether a revision is the same for ever: no branch, no tag."""
+    return revision is not None and matches(COMMIT, revision)
 
 
 def source_rule(field: str) -> Rule:

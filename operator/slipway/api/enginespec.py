@@ -154,6 +154,7 @@ ParserName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-
 
 GUESSED: Final = {"ngram": 5, "draft": 5, "mlp": 3, "medusa": 3}
 """Tokens guessed at once by method, when the spec doesn't say: heads are trained for a few."""
+LONGEST_RUN: Final = 4
 
 
 class Speculative(Model):
@@ -202,6 +203,11 @@ class Speculative(Model):
     def count(self) -> int:
         """Tokens guessed at once, the default resolved."""
         return self.tokens or GUESSED[self.kind]
+
+    @property
+    def longest_run(self) -> int:
+        """Words that ngram looks for at most, the default resolved."""
+        return self.window or LONGEST_RUN
 
 
 class Engine(Model):

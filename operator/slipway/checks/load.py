@@ -106,6 +106,10 @@ def unmeasured(given: Input, threshold: str) -> Finding:
 
 def measured_by(given: Input, field: str) -> str:
     """Evidence text: object, field, tool and time of the figures."""
+    return f"status.benchmark.levels[].{field} {by_whom(given)}"
+
+
+def by_whom(given: Input) -> str:
+    """Tool and time of the benchmark."""
     benchmark = given.benchmark or {}
-    tool, at = benchmark.get("tool", "unknown tool"), benchmark.get("finishedAt", "unknown time")
-    return f"status.benchmark.levels[].{field} by {tool} at {at}"
+    return f"by {benchmark.get('tool', 'unknown tool')} at {benchmark.get('finishedAt', 'unknown time')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slipway.checks.base import Check, Finding, Input
-from slipway.checks.load import unmeasured
+from slipway.checks.load import by_whom, unmeasured
 from slipway.checks.profiles import Profile
 
 
@@ -25,10 +25,7 @@ def _run(given: Input, profile: Profile) -> Finding:
     if given.benchmark is None:
         return unmeasured(given, threshold)
     measured = given.benchmark.get("acceptanceRate")
-    evidence = (
-        f"{where} status.benchmark.acceptanceRate by {given.benchmark.get('tool', 'unknown tool')} at "
-        f"{given.benchmark.get('finishedAt', 'unknown time')}"
-    )
+    evidence = f"{where} status.benchmark.acceptanceRate {by_whom(given)}"
     if measured is None:
         return Finding("SKIP", f"{given.plan.engine} counted no guesses", threshold, evidence)
     value = f"{measured} of the tokens guessed by {guess.kind} were taken"

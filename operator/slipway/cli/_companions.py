@@ -49,12 +49,12 @@ def companions_of(args: argparse.Namespace, spec: ModelDeploymentSpec) -> tuple[
         UsageError: a folder can't be read, or holds something else.
     """
     from slipway.api import reasons
-    from slipway.plan.companions import LORA, wanted
+    from slipway.plan.companions import DRAFT, LORA, key_of, wanted
 
-    folders = {("draft", True): args.draft} | {(name, False): folder for name, folder in args.adapter}
+    folders = {DRAFT: args.draft} | {key_of(name, LORA): folder for name, folder in args.adapter}
     found = []
     for one in wanted(spec):
-        folder = folders.get((one.name, one.kind != LORA))
+        folder = folders.get(one.key)
         if folder is None:
             option = f"--adapter {one.name}=DIR" if one.kind == LORA else "--draft DIR"
             raise InvalidSpecError(
@@ -67,13 +67,12 @@ def companions_of(args: argparse.Namespace, spec: ModelDeploymentSpec) -> tuple[
 
 
 def _read(one: Wanted, folder: Path) -> Companion:
-    from slipway.plan.companions import DRAFT, Companion, companion_from_wire
+    from slipway.plan.companions import DRAFT, companion_from_wire, draft_companion
     from slipway_runtime.errors import StageError
 
     if one.kind == DRAFT:
         facts = read_model(folder, None, vocabulary=True)
-        sizes = (facts.weight_bytes, facts.download_bytes)
-        return Companion(one.name, one.kind, one.source, commit_of(one), *sizes, facts=facts)
+        return draft_companion(one, commit_of(one), facts)
     try:
         return companion_from_wire(one, commit_of(one), _facts(one, folder))
     except StageError as error:
@@ -103,6 +102,6 @@ def _facts(one: Wanted, folder: Path) -> dict[str, Any]:
 
 def commit_of(one: Wanted) -> str:
     """The revision, where it is a commit; else zeros."""
-    revision = one.revision or ""
-    whole = len(revision) == len(UNKNOWN_COMMIT) and set(revision) <= set("0123456789abcdef")
-    return revision if whole else UNKNOWN_COMMIT
+    from slipway.api.companions import is_commit
+
+    return one.revision if is_commit(one.revision) else UNKNOWN_COMMIT

@@ -127,7 +127,7 @@ def _capabilities(chosen: Mapping[str, EngineDef]) -> str:
     automatic = ("yes" if one.facts.goals else "" for one in chosen.values())
     rows: list[tuple[str, ...]] = [("chosen by `auto`", *automatic)]
     for name in known:
-        field = CAPABILITIES[name].name if name in CAPABILITIES else ""
+        field = CAPABILITIES[name].field.removeprefix("engine.") if name in CAPABILITIES else ""
         label = f"{name} (`{field}`)" if field else name
         rows.append((label, *("yes" if name in one.facts.capabilities else "" for one in chosen.values())))
     return _markdown(("Capability", *chosen), rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from slipway.cli import FINDINGS, OK, UsageError, complain, epilog
-from slipway.cli._companions import add_companions, companions_of
+from slipway.cli._companions import UNKNOWN_COMMIT, add_companions, companions_of
 from slipway.cli._inputs import (
     Given,
     Refused,
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from slipway.plan.facts import ModelFacts, NodeFacts
     from slipway.settings import Settings
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-UNKNOWN_COMMIT = "0" * 40
 UNKNOWN_DIGEST = "sha256:" + "0" * 64
 
 
@@ -67,7 +64,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the objects; what can't be known offline is said on standard error."""
-    if args.commit and not COMMIT.fullmatch(args.commit):
+    from slipway.api.companions import is_commit
+
+    if args.commit and not is_commit(args.commit):
         raise UsageError(f"--commit {args.commit}: a commit has 40 hexadecimal digits")
     models, settings = read_models(args.file), settings_or_refusal()
     wants = args.draft is not None
@@ -173,10 +172,12 @@ def _say(text: str) -> None:
 
 def _commit(asked: str | None, given: Given) -> str:
     """The commit, from the command line or the spec; else zeros, which is said."""
+    from slipway.api.companions import is_commit
+
     if asked:
         return asked
-    revision = given.spec.model.revision or ""
-    if COMMIT.fullmatch(revision):
+    revision = given.spec.model.revision
+    if is_commit(revision):
         return revision
     _say(f"{given.name}: the commit is unknown: artifacts are named as for {UNKNOWN_COMMIT}; give --commit")
     return UNKNOWN_COMMIT

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from slipway.api import reasons
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem, problem
+from slipway.engines.base import Launch
 from slipway.plan.decision import Accelerator, Memory, Plan
 
 
@@ -65,6 +66,11 @@ def user_args(spec: ModelDeploymentSpec) -> Iterator[str]:
         yield f"-{name}" if len(name) == 1 else f"--{name}"
         if value:
             yield value
+
+
+def adapters(flag: str, launch: Launch) -> list[str]:
+    """Every adapter behind one flag; nothing without any."""
+    return [flag, *(one.pair for one in launch.adapters)] if launch.adapters else []
 
 
 def flags(values: Mapping[str, str | int | None]) -> list[str]:

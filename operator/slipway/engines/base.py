@@ -59,6 +59,11 @@ class Mounted:
     path: str
     rank: int = 0
 
+    @property
+    def pair(self) -> str:
+        """NAME=PATH, as engines are told of an adapter."""
+        return f"{self.name}={self.path}"
+
 
 @dataclass(frozen=True)
 class Launch:

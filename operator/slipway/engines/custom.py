@@ -109,7 +109,7 @@ def _metrics(spec: ServingEngineSpec) -> Metrics:
 def _args(spec: ServingEngineSpec, launch: Launch, port: int) -> list[str]:
     """The arguments, then those of what plan and spec ask for, then the user's own."""
     wished, plan = launch.spec.engine or Engine(), launch.plan
-    asked = {name for name, one in CAPABILITIES.items() if one.by(launch.spec)}
+    asked = {name for name, one in CAPABILITIES.items() if one.asked(launch.spec)}
     parallel = {
         "tensor-parallel": plan.parallel.tensor,
         "pipeline-parallel": plan.parallel.pipeline,
@@ -176,7 +176,7 @@ def placeholders(launch: Launch, port: int) -> dict[str, str]:
         "toolParser": wished.tool_parser,
         "reasoningParser": wished.reasoning_parser,
         "speculativeTokens": launch.guessed or None,
-        "speculativeWindow": (guess.window or 4) if guess else None,
+        "speculativeWindow": guess.longest_run if guess else None,
         "draftPath": draft.path if draft else None,
         "temperature": generation.temperature,
         "topP": generation.top_p,

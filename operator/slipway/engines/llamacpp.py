@@ -17,7 +17,6 @@ from slipway.engines.chat import PREFIX_VARIABLE, WRITTEN_TEMPLATE, chat_prefix
 from slipway.plan.facts import EngineFacts, Loads
 
 PORT = 8080
-GUESS_WINDOW = 4
 ALL_LAYERS = 999
 """More layers than any model has: all of them go to the device."""
 SERVER = "/usr/bin/llama-server"
@@ -173,7 +172,7 @@ def _speculative(launch: Launch) -> dict[str, str | None]:
     if launch.ngram is not None:
         return {
             "--spec-type": "ngram-simple",
-            "--spec-ngram-simple-size-n": str(launch.ngram.window or GUESS_WINDOW),
+            "--spec-ngram-simple-size-n": str(launch.ngram.longest_run),
             "--spec-ngram-simple-size-m": str(launch.guessed),
         }
     if launch.draft is None:

@@ -12,7 +12,14 @@ from typing import Final
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines import chat, openai
-from slipway.engines.arguments import argument_problems, flags, no_default_length, share_of_free, user_args
+from slipway.engines.arguments import (
+    adapters,
+    argument_problems,
+    flags,
+    no_default_length,
+    share_of_free,
+    user_args,
+)
 from slipway.engines.base import EngineDef, Launch, Metrics
 from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import EngineFacts, Loads
@@ -74,8 +81,7 @@ def args(launch: Launch) -> list[str]:
     }
     # Off by default here, on in all others: spec.engine.prefixCaching promises the same of each.
     cached = [] if engine.prefix_caching is False else ["--enable-prefix-caching"]
-    modules = [f"{one.name}={one.path}" for one in launch.adapters]
-    named = ["--adapters", *modules] if modules else []
+    named = adapters("--adapters", launch)
     return [chat.model_folder(launch), *flags(given), *named, *cached, *user_args(launch.spec)]
 
 

@@ -16,7 +16,7 @@ STARTUP_BYTES_PER_SECOND: Final = 20_000_000
 TOKEN_SECONDS: Final = 60
 """The first request may compile; later ones answer in a fraction."""
 SLOW_START_SECONDS: Final = 10
-"""Before this a PyTorch engine only imports: each look costs it time on few cores."""
+"""Before this a PyTorch engine only imports: each look costs it time on few cores. Judged."""
 
 COMPLETION: Final = (
     "/v1/completions",

@@ -8,7 +8,14 @@ from typing import Final
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem, problem
 from slipway.engines import chat, openai
-from slipway.engines.arguments import argument_problems, flags, no_default_length, share_of_static, user_args
+from slipway.engines.arguments import (
+    adapters,
+    argument_problems,
+    flags,
+    no_default_length,
+    share_of_static,
+    user_args,
+)
 from slipway.engines.base import EngineDef, Launch, Metrics
 from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import CPU, EngineFacts, Loads
@@ -16,7 +23,6 @@ from slipway.plan.quantities import GIB
 
 PORT: Final = 8000
 RENDEZVOUS_PORT: Final = 20000
-DEFAULT_WINDOW: Final = 4
 AMD64: Final = frozenset({"amd64"})
 AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8", "bnb": "bitsandbytes"}
 """Methods that it applies to 16-bit weights while it loads them, to its ``--quantization``."""
@@ -105,8 +111,7 @@ def args(launch: Launch) -> list[str]:
         "--disable-radix-cache": engine.prefix_caching is False,
         "--is-embedding": launch.embeds,
     }
-    modules = [f"{one.name}={one.path}" for one in launch.adapters]
-    named = ["--lora-paths", *modules] if modules else []
+    named = adapters("--lora-paths", launch)
     return [*flags(given), *named, *(name for name, on in switched.items() if on), *user_args(launch.spec)]
 
 
@@ -137,7 +142,7 @@ def _speculative(launch: Launch) -> dict[str, str | int | None]:
         "--speculative-num-draft-tokens": tokens + 1,
         "--speculative-ngram-max-bfs-breadth": 1,
         # A run in the cache is what was matched and what followed it.
-        "--speculative-ngram-max-trie-depth": (launch.ngram.window or DEFAULT_WINDOW) + tokens,
+        "--speculative-ngram-max-trie-depth": launch.ngram.longest_run + tokens,
     }
 
 

@@ -21,7 +21,6 @@ from slipway.plan.quantities import GIB
 PORT: Final = 8000
 GRAMMARS: Final[Mapping[str, str]] = {"guidance": "llguidance"}
 """Grammar backends that vLLM calls otherwise."""
-DEFAULT_WINDOW: Final = 4
 STEP_TOKENS: Final = 8192
 """Tokens of a step, its default; a longer prompt is refused unless prefill is in chunks."""
 OPTIONS_VARIABLE: Final = "SLIPWAY_OPTIONS"
@@ -98,7 +97,7 @@ def options(launch: Launch) -> dict[str, Any]:
     guessing = {
         "decoding_type": "NGram",
         "max_draft_len": launch.guessed if guess else None,
-        "max_matching_ngram_size": (guess.window or DEFAULT_WINDOW) if guess else None,
+        "max_matching_ngram_size": guess.longest_run if guess else None,
     }
     return {
         "kv_cache_config": cache,

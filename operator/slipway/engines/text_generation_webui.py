@@ -21,7 +21,6 @@ from slipway.plan.facts import CPU, EngineFacts, Loads
 PORT: Final = 8000
 PYTHON: Final = "python3.13"
 AMD64: Final = frozenset({"amd64"})
-DEFAULT_WINDOW: Final = 4
 USER_DATA: Final = "/tmp/user_data"  # noqa: S108 - the pod's own emptyDir
 START: Final = f"""\
 mkdir -p {USER_DATA} && cp -r /app/user_data/. {USER_DATA}/ 2> /dev/null
@@ -78,7 +77,7 @@ def args(launch: Launch) -> list[str]:
         "--gpu-layers": layers,
         "--cache-type": None if engine.kv_cache_dtype in (None, "auto") else engine.kv_cache_dtype,
         "--spec-type": "ngram-simple" if guess else None,
-        "--spec-ngram-size-n": (guess.window or DEFAULT_WINDOW) if guess else None,
+        "--spec-ngram-size-n": guess.longest_run if guess else None,
         "--spec-ngram-size-m": launch.guessed if guess else None,
         **_draft(launch),
         "--temperature": generation.temperature,

@@ -100,7 +100,7 @@ def args(launch: Launch) -> list[str]:
         "--kv-cache-dtype": "fp8_e4m3fn" if engine.kv_cache_dtype == "fp8" else None,
         "--speculate": launch.guessed if launch.ngram or _heads(launch) else None,
         # The name of a request's model chooses; one that is none of these is the base.
-        "--lora-adapters": ",".join(f"{one.name}={one.path}" for one in launch.adapters) or None,
+        "--lora-adapters": ",".join(one.pair for one in launch.adapters) or None,
         "--usage-stats": "off",
     }
     return [*flags(given), *user_args(launch.spec)]

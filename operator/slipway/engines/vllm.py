@@ -10,7 +10,7 @@ from typing import Final
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines import chat, openai
-from slipway.engines.arguments import argument_problems, flags, switches, user_args
+from slipway.engines.arguments import adapters, argument_problems, flags, switches, user_args
 from slipway.engines.base import EngineDef, Launch, Metrics
 from slipway.engines.offline import OFFLINE
 from slipway.plan.companion_memory import kernel_rank
@@ -21,7 +21,6 @@ from slipway.plan.quantities import GIB
 PORT: Final = 8000
 BOTH: Final = frozenset({"amd64", "arm64"})
 AMD64: Final = frozenset({"amd64"})
-DEFAULT_WINDOW: Final = 4
 GUESSES: Final[Mapping[str, str]] = {"draft": "draft_model", "medusa": "medusa"}
 """Our methods to vLLM's. Its parser still takes mlp_speculator, and its model runner ends at it."""
 AT_LOAD: Final[Mapping[str, str]] = {"fp8": "fp8"}
@@ -137,8 +136,7 @@ def args(launch: Launch) -> list[str]:
         "--enforce-eager": True if device is None else None,
         "--enable-lora": True if launch.adapters else None,
     }
-    modules = [f"{one.name}={one.path}" for one in launch.adapters]
-    named = ["--lora-modules", *modules] if modules else []
+    named = adapters("--lora-modules", launch)
     return [*flags(given), *named, *switches(wished), *user_args(launch.spec)]
 
 
@@ -163,7 +161,7 @@ def _speculative(launch: Launch) -> str | None:
         wished = {
             "method": "ngram",
             "num_speculative_tokens": launch.guessed,
-            "prompt_lookup_max": launch.ngram.window or DEFAULT_WINDOW,
+            "prompt_lookup_max": launch.ngram.longest_run,
         }
     elif launch.draft is not None and launch.draft.kind in GUESSES:
         wished = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
@@ -11,7 +12,7 @@ from slipway.manifests import names, pod
 from slipway.manifests.artifacts import ArtifactPlan, chain_of
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
 from slipway.plan.capacity import spreads
-from slipway.plan.companions import DRAFT_LEVEL, Companion, Wanted, wanted, with_artifacts
+from slipway.plan.companions import DRAFT_LEVEL, Companion, Wanted, wanted
 from slipway.plan.memory import sizes
 from slipway_runtime.contract import PUBLISHED
 
@@ -46,7 +47,7 @@ def with_chains(
 ) -> tuple[Companion, ...]:
     """The companions with the names of their artifacts, as a revision pins them."""
     chains = ((one, companion_chain(spec, one, form, source)) for one in companions)
-    return tuple(with_artifacts(one, [step.name for step in chain]) for one, chain in chains)
+    return tuple(replace(one, artifacts=tuple(step.name for step in chain)) for one, chain in chains)
 
 
 def inquiries(spec: ModelDeploymentSpec, inquiry: str) -> dict[str, Wanted]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ class DevicePods:
         self._kube = kube
         self._clock = clock
         self._held: dict[str, tuple[float, tuple[Raw, ...]]] = {}
+        self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._bound = asyncio.Semaphore(AT_ONCE)
 
     async def on(self, nodes: Iterable[str]) -> list[Raw]:
@@ -45,19 +47,22 @@ class DevicePods:
         return [pod for pods in found for pod in pods]
 
     async def _of_node(self, node: str) -> tuple[Raw, ...]:
-        held = self._held.get(node)
-        if held and self._clock() - held[0] < FRESH_SECONDS:
-            return held[1]
-        async with self._bound:
-            try:
+        async with self._reading[node]:  # who comes while another reads has its answer
+            held = self._held.get(node)
+            if held is None or self._clock() - held[0] >= FRESH_SECONDS:
                 pods = await self._read(node)
-            except ApiError as error:
-                LOG.info("devices in use are not known", extra={"node": node, "error": str(error)})
-                pods = ()
-        self._held[node] = (self._clock(), pods)
-        return pods
+                held = self._held[node] = (self._clock(), pods)
+        return held[1]
 
     async def _read(self, node: str) -> tuple[Raw, ...]:
+        async with self._bound:
+            try:
+                return await self._pages(node)
+            except ApiError as error:
+                LOG.info("devices in use are not known", extra={"node": node, "error": str(error)})
+                return ()
+
+    async def _pages(self, node: str) -> tuple[Raw, ...]:
         params = {"fieldSelector": f"spec.nodeName={node}", "limit": PAGE}
         found: list[Raw] = []
         while True:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from slipway.manifests.leader_worker_set import set_name
@@ -101,7 +102,7 @@ class ModelObserved:
     namespace_labels: Mapping[str, str] | None = None
     credential: Credential | None = None
 
-    @property
+    @cached_property
     def workload(self) -> Raw | None:
         """What keeps the engine's pods, if something does: rather what answers."""
         return next(iter(workloads(self.children, str(self.model["metadata"]["name"]))), None)

@@ -5,11 +5,11 @@ Each companion has an inspection and a chain of artifacts of its own; with none,
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from slipway.api import reasons
+from slipway.api.companions import is_commit
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.manifests import companions as manifests
 from slipway.manifests import network
@@ -24,8 +24,6 @@ from slipway.passes.outcome import Draft
 from slipway.passes.scene import Scene
 from slipway.plan.companions import Companion, Wanted, companion_from_wire, role
 from slipway.plan.facts import ModelFacts
-
-COMMIT: Final = re.compile("[0-9a-f]{40}")
 
 
 def tells_enough(spec: ModelDeploymentSpec, facts: ModelFacts) -> bool:
@@ -69,7 +67,7 @@ def _known(scene: Scene) -> dict[tuple[str, str, str], Companion]:
             pinned = read_revision(raw).companions
         except ValueError:
             continue
-        found |= {(one.uri, one.commit, one.kind): one for one in pinned if COMMIT.fullmatch(one.commit)}
+        found |= {(one.uri, one.commit, one.kind): one for one in pinned if is_commit(one.commit)}
     return found
 
 

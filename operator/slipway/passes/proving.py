@@ -14,7 +14,7 @@ import orjson
 
 from slipway import checks
 from slipway.api import reasons
-from slipway.api.deploymentstatus import BenchmarkStatus
+from slipway.api.deploymentstatus import LoadLevel
 from slipway.checks import Input, NodeState
 from slipway.manifests import jobs
 from slipway.manifests.serving import PublishedArtifact
@@ -184,24 +184,18 @@ def _working(step: Step, draft: Draft) -> None:
 
 
 def _figures(result: Mapping[str, Any], revision: str, draft: Draft) -> dict[str, Any]:
-    names = (
-        "concurrency", "requests", "errors", "requestsPerSecond", "tokensPerSecond", "ttftP50Ms", "ttftP95Ms",
-    )  # fmt: skip
-    more = ("inputTokensPerSecond", "latencyP50Ms", "latencyP95Ms")
-    found = {
+    figures = [(str(one.alias), one.is_required()) for one in LoadLevel.model_fields.values()]
+    return {
         "tool": str(result.get("tool", "")),
         "revision": revision,
         "finishedAt": timestamp(draft.now),
         "levels": [
-            {name: level.get(name) for name in names} | {name: level[name] for name in more if name in level}
+            {name: level.get(name) for name, always in figures if always or name in level}
             for level in result.get("levels") or ()
         ],
         "metricsOk": result.get("metricsOk"),
         "acceptanceRate": result.get("acceptanceRate"),
     }
-    # A field that this version's CRD does not know would have the whole status refused.
-    known = {one.alias for one in BenchmarkStatus.model_fields.values()}
-    return {key: value for key, value in found.items() if key in known}
 
 
 def _children(scene: Scene) -> dict[str, Raw]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from slipway.api import API_VERSION
 from slipway.api.modeldeployment import ModelDeploymentSpec
@@ -34,7 +35,7 @@ class Scene:
     now: datetime
     asked: str = ""
 
-    @property
+    @cached_property
     def owner(self) -> Owner:
         """The ModelDeployment as owner of its children."""
         meta = self.seen.model["metadata"]

@@ -15,26 +15,18 @@ class Capability:
     """Something that some engines can do.
 
     Attributes:
-        field: of the spec's ``part`` that asks for it.
-        asked: whether a spec's engine does.
+        field: below ``spec`` that asks for it.
+        asked: whether a spec does.
         what: for people.
-        wished: whether a spec does, where it is no field of the engine.
     """
 
     field: str
-    asked: Callable[[Engine], bool]
+    asked: Callable[[ModelDeploymentSpec], bool]
     what: str
-    part: str = "engine"
-    wished: Callable[[ModelDeploymentSpec], bool] | None = None
 
-    @property
-    def name(self) -> str:
-        """The field, with its part unless that is the engine."""
-        return self.field if self.part == "engine" else f"{self.part}.{self.field}"
 
-    def by(self, spec: ModelDeploymentSpec) -> bool:
-        """Whether this spec asks for it."""
-        return self.wished(spec) if self.wished else self.asked(spec.engine or Engine())
+def _engine(field: str, asked: Callable[[Engine], bool], what: str) -> Capability:
+    return Capability(f"engine.{field}", lambda spec: asked(spec.engine or Engine()), what)
 
 
 def _more(size: int | None) -> bool:
@@ -45,16 +37,16 @@ def _guesses(kind: str, what: str) -> Capability:
     def asked(engine: Engine) -> bool:
         return engine.speculative is not None and engine.speculative.kind == kind
 
-    return Capability("speculative", asked, what)
+    return _engine("speculative", asked, what)
 
 
 CAPABILITIES: Final[Mapping[str, Capability]] = {
-    "system-prompt": Capability(
+    "system-prompt": _engine(
         "generation.systemPrompt",
         lambda engine: engine.generation is not None and engine.generation.system_prompt is not None,
         "system prompt of the server's own",
     ),
-    "sampling-defaults": Capability(
+    "sampling-defaults": _engine(
         "generation",
         lambda engine: (
             engine.generation is not None
@@ -62,32 +54,32 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
         ),
         "defaults for requests that don't say otherwise",
     ),
-    "tensor-parallel": Capability(
+    "tensor-parallel": _engine(
         "tensorParallel", lambda engine: _more(engine.tensor_parallel), "tensor parallel"
     ),
-    "pipeline-parallel": Capability(
+    "pipeline-parallel": _engine(
         "pipelineParallel", lambda engine: _more(engine.pipeline_parallel), "pipeline parallel"
     ),
-    "data-parallel": Capability("dataParallel", lambda engine: _more(engine.data_parallel), "data parallel"),
-    "memory-share": Capability(
+    "data-parallel": _engine("dataParallel", lambda engine: _more(engine.data_parallel), "data parallel"),
+    "memory-share": _engine(
         "gpuMemoryShare", lambda engine: engine.gpu_memory_share is not None, "share of device memory"
     ),
-    "prefix-caching": Capability(
+    "prefix-caching": _engine(
         "prefixCaching", lambda engine: engine.prefix_caching is not None, "switch for prefix caching"
     ),
-    "chunked-prefill": Capability(
+    "chunked-prefill": _engine(
         "chunkedPrefill", lambda engine: engine.chunked_prefill is not None, "switch for chunked prefill"
     ),
-    "load-format": Capability(
+    "load-format": _engine(
         "loadFormat", lambda engine: engine.load_format is not None, "choice of how weights are read"
     ),
-    "structured-output": Capability(
+    "structured-output": _engine(
         "structuredOutput",
         lambda engine: engine.structured_output is not None,
         "choice of grammar backends",
     ),
-    "tool-parser": Capability("toolParser", lambda engine: engine.tool_parser is not None, "tool parsers"),
-    "reasoning-parser": Capability(
+    "tool-parser": _engine("toolParser", lambda engine: engine.tool_parser is not None, "tool parsers"),
+    "reasoning-parser": _engine(
         "reasoningParser", lambda engine: engine.reasoning_parser is not None, "reasoning parsers"
     ),
     "speculative-ngram": _guesses("ngram", "speculative decoding by n-grams"),
@@ -95,11 +87,9 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
     "speculative-mlp": _guesses("mlp", "speculative decoding by MLP heads"),
     "speculative-medusa": _guesses("medusa", "speculative decoding by Medusa heads"),
     "adapters": Capability(
-        "adapters",
-        lambda _: False,
+        "model.adapters",
+        lambda spec: bool(spec.model.adapters),
         "LoRA adapters under names of their own",
-        part="model",
-        wished=lambda spec: bool(spec.model.adapters),
     ),
 }
 """Capability to what asks for it; ``multi-node`` and ``kv-cache-TYPE`` are asked for by plans, not here."""
@@ -107,13 +97,12 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
 
 def lacking(spec: ModelDeploymentSpec, engine: EngineFacts) -> list[str]:
     """What the spec asks for and the engine has not, in words; empty when it has all."""
-    wished = spec.engine or Engine()
     found = [
-        f"{engine.name} has no {one.what} (spec.{one.part}.{one.field})"
+        f"{engine.name} has no {one.what} (spec.{one.field})"
         for name, one in CAPABILITIES.items()
-        if name not in engine.capabilities and one.by(spec)
+        if name not in engine.capabilities and one.asked(spec)
     ]
-    dtype = wished.kv_cache_dtype
+    dtype = spec.engine.kv_cache_dtype if spec.engine else None
     if dtype not in (None, "auto") and f"kv-cache-{dtype}" not in engine.capabilities:
         types = sorted(
             name.removeprefix("kv-cache-") for name in engine.capabilities if name.startswith("kv-cache-")

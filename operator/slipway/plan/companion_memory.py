@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from slipway.plan.companions import DRAFT_LEVEL, LORA, Companion
+from slipway.plan.companions import DRAFT_LEVEL, LORA, RANKS, Companion
 from slipway.plan.device_memory import kv_bytes
 from slipway.plan.facts import ModelFacts
 from slipway.plan.memory import MICRO_BATCH, engine_memory
 
-RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that vLLM has kernels for: an adapter takes the place of the next larger one."""
 ELEMENT: Final = 2
 """Bytes of an adapter's element in memory: 16 bits, whatever its file has."""
 

@@ -1,14 +1,14 @@
 """What is served beside the model: a draft or heads that guess, and adapters. Pure; called by decide, passes.
 
 Sources: ``SpeculativeConfig`` of vLLM 0.32 and ``common_speculative_are_compatible`` of llama.cpp for what a
-draft must have in common with its model; ``create_lora_manager`` of vLLM for an adapter's memory.
+draft must have in common with its model. What they take of memory: companion_memory.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,8 +30,8 @@ DRAFT_LEVEL: Final = "Q8_0"
 PADDING: Final = 128
 """Unused rows by which vocabularies of one tokenizer may differ for llama.cpp
 (``SPEC_VOCAB_MAX_SIZE_DIFFERENCE``); vLLM takes none."""
-LARGEST_RANK: Final = 512
-"""Of an adapter, the largest that vLLM has kernels for."""
+RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM has kernels for: an adapter takes the place of the next larger one."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """Its name among all companions: an adapter may be called draft."""
-        return f"adapter-{self.name}" if self.kind == LORA else DRAFT
+        """Its name among all companions."""
+        return key_of(self.name, self.kind)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,12 @@ class Companion:
     @property
     def key(self) -> str:
         """As of ``Wanted``."""
-        return f"adapter-{self.name}" if self.kind == LORA else DRAFT
+        return key_of(self.name, self.kind)
+
+
+def key_of(name: str, kind: str) -> str:
+    """Name of a companion among all of its model: an adapter may be called draft."""
+    return f"adapter-{name}" if kind == LORA else DRAFT
 
 
 _COMPANION: TypeAdapter[Companion] = TypeAdapter(Companion)
@@ -125,9 +130,7 @@ def companion_from_wire(one: Wanted, commit: str, raw: Mapping[str, Any]) -> Com
         ValueError: a key is missing or of another type.
     """
     if one.kind == DRAFT:
-        facts = facts_from_wire(raw)
-        plain = Companion(one.name, one.kind, one.source, commit, facts.weight_bytes, facts.download_bytes)
-        return replace(plain, license=facts.license, facts=facts)
+        return draft_companion(one, commit, facts_from_wire(raw))
     known = {to_camel(field.name): field.name for field in fields(Companion)}
     given = {known[key]: value for key, value in raw.items() if key in known}
     whole = {**given, "name": one.name, "kind": one.kind, "uri": one.source, "commit": commit}
@@ -135,6 +138,12 @@ def companion_from_wire(one: Wanted, commit: str, raw: Mapping[str, Any]) -> Com
         return _COMPANION.validate_json(json.dumps(whole), strict=True)
     except ValidationError as error:
         raise ValueError(f"the facts of {one.source} are incomplete: {error}") from error
+
+
+def draft_companion(one: Wanted, commit: str, facts: ModelFacts) -> Companion:
+    """A draft at this commit, which is a model with facts as any."""
+    sizes = (facts.weight_bytes, facts.download_bytes)
+    return Companion(one.name, one.kind, one.source, commit, *sizes, facts.license, facts)
 
 
 def refuse_mismatch(
@@ -187,12 +196,11 @@ def _refuse_draft(
 
 
 def _refuse_adapter(field: str, facts: ModelFacts, one: Companion) -> None:
-    if one.hidden_size and one.hidden_size != facts.hidden_size:
-        raise _made_for_another(field, one, "hidden size", one.hidden_size, facts.hidden_size)
-    if one.rank > LARGEST_RANK:
+    _refuse_another_size(field, facts, one)
+    if one.rank > RANKS[-1]:
         raise InvalidSpecError(
             reasons.COMPANION_MISMATCH,
-            f"{field}: {one.uri} has rank {one.rank}, and engines take at most {LARGEST_RANK}: merge it into "
+            f"{field}: {one.uri} has rank {one.rank}, and engines take at most {RANKS[-1]}: merge it into "
             "its model, and name the result in spec.model.source.",
         )
 
@@ -204,8 +212,7 @@ def _refuse_heads(field: str, spec: ModelDeploymentSpec, facts: ModelFacts, one:
             f"{field}: {one.uri} guesses {one.vocab_size} tokens, and {spec.model.source} has "
             f"{facts.vocab_size}: name heads that were trained for this model.",
         )
-    if one.hidden_size and one.hidden_size != facts.hidden_size:
-        raise _made_for_another(field, one, "hidden size", one.hidden_size, facts.hidden_size)
+    _refuse_another_size(field, facts, one)
     guess = (spec.engine or Engine()).speculative
     if guess and one.heads and guess.count > one.heads:
         raise InvalidSpecError(
@@ -215,11 +222,13 @@ def _refuse_heads(field: str, spec: ModelDeploymentSpec, facts: ModelFacts, one:
         )
 
 
-def _made_for_another(field: str, one: Companion, what: str, has: int, needs: int) -> InvalidSpecError:
-    return InvalidSpecError(
+def _refuse_another_size(field: str, facts: ModelFacts, one: Companion) -> None:
+    if one.hidden_size in (0, facts.hidden_size):
+        return
+    raise InvalidSpecError(
         reasons.COMPANION_MISMATCH,
-        f"{field}: {one.uri} was made for a model of {what} {has}, and this one has {needs}: name one that "
-        "was trained for this very model.",
+        f"{field}: {one.uri} was made for a model of hidden size {one.hidden_size}, and this one has "
+        f"{facts.hidden_size}: name one that was trained for this very model.",
     )
 
 
@@ -230,8 +239,3 @@ def no_gguf(companions: Sequence[Companion]) -> str:
             comes = one.facts.quantization and f"it comes as {one.facts.quantization}"
             return f"draft {one.uri} can't become GGUF: {comes or one.facts.architecture}"
     return ""
-
-
-def with_artifacts(one: Companion, names: Sequence[str]) -> Companion:
-    """The companion with the names of its chain."""
-    return replace(one, artifacts=tuple(names))

@@ -18,6 +18,7 @@ from slipway.plan.memory import SHARED_MEMORY, engine_memory
 from slipway.plan.on_cpu import CONCURRENCIES, HOST_BANDWIDTH, MAX_THREADS, cpu_request
 from slipway.plan.preference import SMALL_DEVICE, gpu_levels, tier
 from slipway.plan.quantities import GIB, MIB, gib_text, round_up
+from slipway.plan.speed import EFFICIENCY
 
 CONTEXT_BYTES: Final = 512 * MIB
 """CUDA, ROCm or Vulkan context and scratch on each device, beside llama-server's own buffers. Judged."""
@@ -82,7 +83,7 @@ def _candidate(
     fitting = tuple(node for node in kind.nodes if host_fits(node, host))
     if not fitting:
         return None
-    seconds = memory.weights * (part / (bandwidth(gpu) * 0.6e9) + (1 - part) / HOST_BANDWIDTH)
+    seconds = memory.weights * (part / (bandwidth(gpu) * (1e9 * EFFICIENCY)) + (1 - part) / HOST_BANDWIDTH)
     own = max(1, wishes.share // gpu.shares)
     return Candidate(
         engine=engine,

@@ -135,9 +135,8 @@ def _with_more_nodes(one: _Try, miss: Miss) -> Miss:
     """What several nodes would need, if together they would hold it."""
     if not one.request.one_node or "multi-node" not in one.engine.capabilities:
         return miss
-    found = (
-        _fit(one, parallel) for parallel in spreads(replace(one.request, one_node=""), one.kind, one.engine)
-    )
+    every = spreads(replace(one.request, one_node=""), one.kind, one.engine)
+    found = (_fit(one, parallel) for parallel in every if parallel.pods > 1)  # on one node all were tried
     fits = next((fit for fit in found if isinstance(fit, Candidate)), None)
     if fits is None:
         return miss

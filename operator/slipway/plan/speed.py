@@ -1,4 +1,4 @@
-"""What a token costs at best, by the bandwidth of the memory that is read. Pure; called by on_gpu.
+"""What a token costs at best, by the bandwidth of the memory that is read. Pure; called by on_gpu, offload.
 
 It orders plans, and promises nothing.
 """

@@ -44,10 +44,10 @@ def spreads(request: Request, kind: Kind, engine: EngineFacts) -> Iterator[Paral
     ]
     yield from sorted(staged, key=lambda one: (one.devices, -one.tensor))
     if not request.one_node and "multi-node" in engine.capabilities:
-        yield from across(request, kind, tensors[-1])
+        yield from _across(request, kind, tensors[-1])
 
 
-def across(request: Request, kind: Kind, tensor: int) -> Iterator[Parallel]:
+def _across(request: Request, kind: Kind, tensor: int) -> Iterator[Parallel]:
     """Over several nodes, ``tensor`` devices of each."""
     if kind.gpu.sharing or request.wishes.data > 1:
         return

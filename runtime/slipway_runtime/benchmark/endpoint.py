@@ -77,14 +77,13 @@ def require_answer(endpoint: str) -> None:
         ) from error
 
 
-def has_metrics(endpoint: str, prefix: str = METRIC_PREFIX, path: str = METRICS_PATH) -> bool:
-    """Whether the engine's metrics answer with at least one that begins with the prefix."""
+def read_metrics(endpoint: str, path: str) -> str | None:
+    """Return the engine's metrics, in Prometheus' text form; None when they don't answer."""
     try:
-        lines = read_url(f"{endpoint}{path}").splitlines()
+        return read_url(f"{endpoint}{path}")
     except (OSError, ValueError) as error:
         LOGGER.warning("%s%s does not answer: %s", endpoint, path, error)
-        return False
-    return any(line.startswith(prefix) for line in lines)
+        return None
 
 
 def read_url(url: str, body: bytes | None = None, seconds: float = CONNECT_SECONDS) -> str:

@@ -9,9 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from slipway_runtime.benchmark.endpoint import read_url
-from slipway_runtime.log import LOGGER
-
 Counted = tuple[float, float]
 """Accepted and guessed tokens."""
 
@@ -22,19 +19,12 @@ def read_counters(environment: Mapping[str, str]) -> tuple[str, str] | None:
     return (names[0], names[1]) if len(names) == 2 else None  # noqa: PLR2004 - two names
 
 
-def counted(endpoint: str, path: str, names: tuple[str, str] | None) -> Counted | None:
-    """Return both counters, summed over their labels; None when there is nothing to count, or no answer.
+def counted(metrics: str | None, names: tuple[str, str]) -> Counted | None:
+    """Return both counters, summed over their labels; None without metrics.
 
     A counter that is not there yet, as before the first guess, is 0.
     """
-    if names is None:
-        return None
-    try:
-        text = read_url(f"{endpoint}{path}")
-    except (OSError, ValueError) as error:
-        LOGGER.warning("%s%s does not answer: %s", endpoint, path, error)
-        return None
-    return total(text, names[0]), total(text, names[1])
+    return None if metrics is None else (total(metrics, names[0]), total(metrics, names[1]))
 
 
 def total(text: str, name: str) -> float:

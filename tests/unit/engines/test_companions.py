@@ -13,6 +13,7 @@ import pytest
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import ENGINES, Launch, all_engines, decide, engine_named, problems, tgi
 from slipway.plan.nodes import node_facts
+from slipway.plan.quantities import GIB
 from slipway.settings import Settings
 from tests.support.companions import DRAFT, adapter, companions, mounted
 from tests.support.gpu_nodes import gpu_node
@@ -80,9 +81,22 @@ def test_sglang_makes_one_run_of_guesses() -> None:
     )
     assert after(given, "--lora-paths") == ["sql=/companions/adapter-sql"]
     assert after(given, "--max-loras-per-batch") == ["2"]
-    plain = args(wish("sglang"))
-    share = [float(after(one, "--mem-fraction-static")[0]) for one in (plain, given)]
-    assert share[1] <= share[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "adapters", "engine", "flag"),
+    [
+        ("sglang", (), {"speculative": {"draft": DRAFT}}, "--mem-fraction-static"),
+        ("lmdeploy", ("sql",), {}, "--cache-max-entry-count"),
+    ],
+)
+def test_the_cache_leaves_room_for_companions(
+    name: str, adapters: tuple[str, ...], engine: dict[str, Any], flag: str
+) -> None:
+    given = wish(name, adapters, **engine)
+    small, large = (float(after(args(given, weight_bytes=size), flag)[0]) for size in (1, 20 * GIB))
+    # 20 GiB, once or in two places, of a device of 80.
+    assert small - large > 0.2
 
 
 def test_lmdeploy_changes_its_backend_for_adapters() -> None:

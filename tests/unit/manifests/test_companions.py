@@ -66,6 +66,14 @@ def test_companions_survive_the_way_through_a_revision(owner: Owner, plan: Plan)
     assert whole.facts_of("a") == FACTS
     assert whole.facts_of(found[0].artifacts[1]) == found[0].facts
     assert whole.facts_of(found[1].artifacts[0]) is None
+    assert [whole.anchor(one) for one in (*found[0].artifacts[:2], found[1].artifacts[0], "a")] == [
+        "a",
+        None,
+        "a",
+        None,
+    ]
+    own = replace(found[0], artifacts=("a", "draft-f16"))
+    assert replace(whole, companions=(own,)).anchor("a") is None
 
 
 def test_a_revision_without_companions_is_what_it_was(owner: Owner, plan: Plan) -> None:
@@ -114,8 +122,8 @@ def test_inspections_say_what_the_source_is(owner: Owner) -> None:
 
 
 def test_the_benchmark_counts_guesses_where_the_engine_does(owner: Owner) -> None:
-    def variables(**engine: object) -> dict[str, str]:
-        wish = spec(engine=engine)
+    def variables(fields: dict[str, object] | None = None, **engine: object) -> dict[str, str]:
+        wish = spec(engine=engine, **(fields or {}))
         plan = decide(wish, FACTS, [NODES["server-64"]], Settings())
         job = build_benchmark_job(owner, wish, plan, "source", Settings(), 1, "r")
         return {one["name"]: one["value"] for one in job["spec"]["template"]["spec"]["containers"][0]["env"]}
@@ -124,6 +132,9 @@ def test_the_benchmark_counts_guesses_where_the_engine_does(owner: Owner) -> Non
         "llamacpp:spec_decode_num_accepted_tokens_total llamacpp:spec_decode_num_draft_tokens_total"
     )
     assert "SLIPWAY_GUESSES" not in variables()
+    # Of several pods the Service may answer with another one's counters.
+    assert "SLIPWAY_GUESSES" not in variables({"replicas": 2}, speculative={})
+    assert "SLIPWAY_GUESSES" not in variables({"autoscaling": {"maxReplicas": 2}}, speculative={})
     assert "SLIPWAY_GUESSES" not in variables(name="llama-cpp-python", speculative={})
 
 

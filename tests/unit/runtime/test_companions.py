@@ -11,6 +11,7 @@ import pytest
 
 from hack.hub.adapter import lora_adapter
 from hack.hub.model import Shape
+from slipway_runtime import inspection
 from slipway_runtime.companion_facts import adapter_facts, heads_facts
 from slipway_runtime.errors import DataError, StageError
 from slipway_runtime.fetch import fetch
@@ -145,6 +146,14 @@ def test_the_vocabulary_is_read_where_a_draft_asks_for_it(bench: Bench, hub: Hub
     assert "vocabulary" not in ask(bench, hub, "tiny", "")["facts"]
     (hub.root / "acme/tiny/tokenizer.json").unlink()
     assert ask(bench, hub, "tiny", "base")["facts"]["vocabulary"] == ""
+
+
+def test_a_vocabulary_that_is_too_large_is_not_read(
+    bench: Bench, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (hub.root / "acme/tiny/tokenizer.json").write_text(json.dumps(TOKENS))
+    monkeypatch.setattr(inspection, "LIMIT", 9)
+    assert ask(bench, hub, "tiny", "draft")["facts"]["vocabulary"] == ""
 
 
 def test_a_vocabulary_is_its_tokens_and_their_numbers() -> None:

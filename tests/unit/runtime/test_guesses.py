@@ -43,5 +43,9 @@ def test_the_rate_is_of_what_happened_in_between(
 def test_nothing_is_asked_where_nothing_is_guessed() -> None:
     assert read_counters({}) is None
     assert read_counters({"SLIPWAY_GUESSES": "a:x b:y"}) == ("a:x", "b:y")
-    assert counted("http://127.0.0.1:9", "/metrics", None) is None
-    assert counted("http://127.0.0.1:9", "/metrics", ("a", "b")) is None
+
+
+def test_without_metrics_nothing_is_counted_and_an_absent_counter_is_zero() -> None:
+    assert counted(None, ("vllm:accepted_total", "vllm:drafted_total")) is None
+    assert counted("", ("vllm:accepted_total", "vllm:drafted_total")) == (0, 0)
+    assert counted(TEXT, ("vllm:absent_total", "vllm:drafted_total")) == (0, 60)

@@ -158,7 +158,7 @@ def test_an_endpoint_without_metrics_is_measured_all_the_same(bench: Bench, tool
 
 
 def test_guesses_are_counted_where_the_engine_is_said_to_count_them(bench: Bench, tool: Path) -> None:
-    pages = iter(("", "a:taken 10\na:guessed 20\n", "a:taken 41\na:guessed 70\n"))
+    pages = iter(("a:taken 10\na:guessed 20\n", "a:taken 41\na:guessed 70\n"))
     names = {"SLIPWAY_GUESSES": "a:taken a:guessed"}
     with endpoint(models="{}", metrics=lambda: next(pages)) as url:
         assert run(bench, url, **names)["acceptanceRate"] == "62%"
