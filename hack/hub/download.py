@@ -50,6 +50,15 @@ async def send_file(
     return response
 
 
+async def _cut(request: web.Request) -> None:
+    """End the connection, once the system has taken what was written: aborting drops what waits here."""
+    while (transport := request.transport) is not None and not transport.is_closing():
+        if transport.get_write_buffer_size() == 0:
+            transport.abort()
+            return
+        await asyncio.sleep(0.005)
+
+
 async def _copy(
     request: web.Request,
     response: web.StreamResponse,
@@ -69,8 +78,7 @@ async def _copy(
                 limit = min(limit, cut - sent)
             data = source.read(min(left, limit)) if limit else b""
             if not data:  # the cut is reached, or the file shrank meanwhile
-                if request.transport is not None:
-                    request.transport.abort()
+                await _cut(request)
                 return
             await response.write(data)
             count(len(data))
