@@ -22,7 +22,15 @@ PARENT = "/parent"
 """Where a Job mounts its parent artifact's claim, read-only; the published folder is
 ``/parent/published``."""
 TOKEN_FILE = "/credentials/token"  # noqa: S105 - a path, no secret
-"""Where the credential's key ``token`` is mounted, when there is one."""
+"""Where the credential's key ``token`` is mounted, when there is one; its other keys lie beside it."""
+CREDENTIAL_KEYS = (
+    "token", "username", "password", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL", ".dockerconfigjson",
+)  # fmt: skip
+"""Keys of a source's Secret that Jobs mount, each where the Secret has it: ``token`` for hubs and HTTPS, user
+and password for HTTPS and registries, the names of AWS's own tools for S3, kubectl's file for registries."""
+OPEN_KEYS = frozenset({"username", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"})
+"""Keys of which errors may speak."""
 TERMINATION_LOG = "/dev/termination-log"
 RESULT_LIMIT = 2048
 """Bytes of a result at most (Kubernetes keeps 4096 of a termination message)."""
@@ -91,6 +99,7 @@ REASONS: dict[str, str] = {
     "QuantizationFailed": "llama-quantize refused the model or the level; its last words are in the message",
     "RepositoryNotFound": "no such repository, or it is private and no token is named",
     "RevisionNotFound": "the repository has no such branch, tag or commit",
+    "SourceChanged": "a source without commits holds something else than what was planned for",
     "StoreFull": "the store has too few free bytes; figures are in the message",
     "StoreInUse": "another try still writes to this store: tried again by itself",
     "StoreTooSmall": "the whole store is smaller than what must be written; figures are in the message",

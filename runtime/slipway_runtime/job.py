@@ -54,12 +54,32 @@ class Job:
         """The parent artifact, whole."""
         return self.parent / contract.PUBLISHED
 
+    def credential(self, key: str) -> str | None:
+        """Return one key of the source's Secret, of ``contract.CREDENTIAL_KEYS``; None when it lacks it."""
+        try:
+            return self.token_file.with_name(key).read_text(encoding="utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
     def token(self) -> str | None:
-        """Return the credential, or None when there is none or it is empty."""
+        """Return the credential of a hub, or None when there is none or it is empty."""
         try:
             return self.token_file.read_text(encoding="utf-8").strip() or None
         except FileNotFoundError:
             return None
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return everything that no log may show."""
+        hidden = [key for key in contract.CREDENTIAL_KEYS if key not in contract.OPEN_KEYS]
+        found = {self.token(), *(self.credential(key) for key in hidden)}
+        return tuple(sorted((one for one in found if one), key=len, reverse=True))
+
+    def endpoint_of(self, scheme: str) -> str:
+        """Return where a scheme's public service is replaced by another; empty when nothing was said.
+
+        ``SLIPWAY_ENDPOINT_<SCHEME>``, a URL; that of hf is ``HF_ENDPOINT``.
+        """
+        return self.environment.get(f"SLIPWAY_ENDPOINT_{scheme.upper()}", "").rstrip("/")
 
     def require(self, name: str) -> str:
         """Return an environment variable; RequestError when it is missing or empty."""

@@ -44,8 +44,7 @@ def run_stage(stage: str, environment: Mapping[str, str], clock: Callable[[], fl
     log.configure(stage, secrets)
     try:
         job = read_job(stage, environment, lambda name: Progress(name, sys.stdout, clock))
-        token = job.token()
-        secrets = (token,) if token else ()
+        secrets = job.secrets()
         log.configure(stage, secrets)
         log.LOGGER.info("%s of %s begins", stage, job.source or job.model_name or "the model")
         with files.alone(job.store) if stage in WRITERS else nullcontext():

@@ -287,7 +287,7 @@ def _volumes(work: _Work, settings: Settings) -> tuple[list[dict[str, Any]], lis
         mounts.append(pod.mount("parent", contract.PARENT, read_only=True))
     if work.secret and work.stage in HUB_STAGES:
         # Optional: without it the stage says what the hub answers, instead of a pod that never starts.
-        items = [{"key": "token", "path": "token"}]
+        items = [{"key": key, "path": key} for key in contract.CREDENTIAL_KEYS]
         secret = {"secretName": work.secret, "items": items, "defaultMode": 0o440, "optional": True}
         volumes.append({"name": "credentials", "secret": secret})
         mounts.append(pod.mount("credentials", contract.TOKEN_FILE.rsplit("/", 1)[0], read_only=True))

@@ -22,7 +22,7 @@ class RemoteFile:
     """One file of a repository at a commit; at most one of the two digests is known.
 
     Attributes:
-        path: inside the repository, with forward slashes.
+        path: inside the repository, with forward slashes; where it is published, too.
         size: bytes.
         sha256: of the content, for large files; empty when unknown.
         git_id: git's blob id (sha1 over a header and the content), for small files; empty when unknown.

@@ -22,7 +22,7 @@ from slipway.manifests.owner import Owner
 from slipway.manifests.placement import Placement, job_placement, placement
 from slipway.plan.decision import Accelerator, Plan
 from slipway.settings import Settings
-from slipway_runtime.contract import PERMANENT, STAGES
+from slipway_runtime.contract import CREDENTIAL_KEYS, PERMANENT, STAGES
 from tests.support.planning import COMMIT, artifact, spec
 
 SITE = Settings(
@@ -78,7 +78,7 @@ def test_fetch_writes_its_own_store(artifact_owner: Owner) -> None:
     assert "SLIPWAY_LEVEL" not in env(job)
     assert mounts(job)["/store"] is False
     secret = next(one["secret"] for one in pod(job)["volumes"] if one["name"] == "credentials")
-    assert secret["items"] == [{"key": "token", "path": "token"}]
+    assert secret["items"] == [{"key": key, "path": key} for key in CREDENTIAL_KEYS]
     claim = next(one for one in pod(job)["volumes"] if one["name"] == "store")
     assert claim["persistentVolumeClaim"] == {"claimName": artifact_owner.name}
 
