@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SUMMARIES = {
     "inspect": "resolve the revision to a commit and read the model's facts, without its weights",
     "fetch": "download the commit's files into the store; resumes where a killed try stopped",
+    "merge": "fold LoRA adapters into the model's weights",
+    "prune": "remove weights or layers that the model misses least",
+    "distill": "teach a smaller model what the model says",
     "convert": "turn the fetched files into one GGUF file of 16-bit floats",
     "quantize": "bring the parent's GGUF file to a lower level",
     "evaluate": "measure the model's perplexity on the text that the image carries",
@@ -29,8 +32,9 @@ Everything else comes by environment:
   SLIPWAY_ROLE              of a source beside another one: {", ".join(ROLES)}   (inspect)
   HF_ENDPOINT               another hub than the public one   (inspect, fetch)
   SLIPWAY_CA_FILE           authorities trusted beside the public ones   (inspect, fetch)
-  SLIPWAY_METHOD            gguf                              (convert, quantize, publish)
-  SLIPWAY_LEVEL             Q4_K_M, Q8_0, ...                 (quantize, publish)
+  SLIPWAY_METHOD            gguf, awq, merge, ...             (every stage but inspect and fetch)
+  SLIPWAY_LEVEL             Q4_K_M, Q8_0, W4A16, ...          (the same)
+  SLIPWAY_OPTIONS           {{"groupSize": "128"}}              (the same)
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
   SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
   SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure

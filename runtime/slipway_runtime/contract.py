@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-STAGES = ("inspect", "fetch", "convert", "quantize", "evaluate", "publish", "benchmark")
+STAGES = (
+    "inspect", "fetch", "merge", "prune", "distill", "convert", "quantize", "evaluate", "publish",
+    "benchmark",
+)  # fmt: skip
 """Every stage is a subcommand of ``slipway-runtime``; one Job runs one stage."""
 
 LEVELS = (
@@ -21,6 +24,8 @@ STORE = "/store"
 PARENT = "/parent"
 """Where a Job mounts its parent artifact's claim, read-only; the published folder is
 ``/parent/published``."""
+INPUTS = "/inputs"
+"""Where a Job mounts further artifacts read-only, each in a folder of its own: ``/inputs/NAME/published``."""
 TOKEN_FILE = "/credentials/token"  # noqa: S105 - a path, no secret
 """Where the credential's key ``token`` is mounted, when there is one; its other keys lie beside it."""
 CREDENTIAL_KEYS = (
