@@ -1,6 +1,6 @@
 """Builds the container images, each only when something that it is made of has changed.
 
-Run by `make images`: `python3 -m hack.images.build [base|llamacpp|operator|runtime|optimizer|all]…`. Prints a line for
+Run by `make images`: `python3 -m hack.images.build [NAME|all]…`, base and the names below. Prints a line for
 each (name, reference, digest, archive) and writes .cluster/images.json. Standard library only; needs root and
 Debian's mmdebstrap, buildah, skopeo and zstd.
 """
