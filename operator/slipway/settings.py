@@ -73,6 +73,9 @@ class Settings:
         job_env: environment for Jobs that reach outside (proxy settings).
         ca_config_map: ConfigMap with ``ca.crt`` that Jobs trust; lies in the namespace of the model.
         cluster_domain: DNS domain of Services.
+        store_type: where what is served is kept if the spec names no type: ``pvc``, ``oci`` or ``s3``.
+        repositories: type of store to where it pushes if the spec names no repository.
+        store_secret: Secret, in the namespace of the model, that may push and pull there.
         storage_class: default StorageClass of artifact claims; empty means the cluster's default.
         job_deadline_seconds: upper bound of one stage Job.
         job_memory_factor: how many times the computed memory Jobs request, and may use.
@@ -82,6 +85,7 @@ class Settings:
         node_pools: nodes that don't exist yet, and prices.
         serving_engines: ServingEngines of the cluster, name and spec in JSON; a revision pins its own.
         several_nodes: the cluster has LeaderWorkerSets, so a replica may take several nodes.
+        image_volumes: the cluster's nodes mount images as volumes.
         methods: optimisation methods that Jobs of this version make artifacts of.
         fs_group: group that owns volumes, and a sign that pods name their user; None leaves both to the
             cluster (OpenShift gives them).
@@ -94,6 +98,9 @@ class Settings:
     job_env: tuple[tuple[str, str], ...] = ()
     ca_config_map: str = ""
     cluster_domain: str = "cluster.local"
+    store_type: str = "pvc"
+    repositories: tuple[tuple[str, str], ...] = ()
+    store_secret: str = ""
     storage_class: str = ""
     job_deadline_seconds: int = 6 * 3600
     job_memory_factor: int = 1
@@ -103,6 +110,7 @@ class Settings:
     node_pools: tuple[NodePool, ...] = ()
     serving_engines: tuple[tuple[str, str], ...] = ()
     several_nodes: bool = True
+    image_volumes: bool = True
     methods: tuple[str, ...] = ("gguf",)
     fs_group: int | None = DEFAULT_FS_GROUP
 
@@ -133,6 +141,10 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
         job_env=tuple(sorted(json.loads(env.get("SLIPWAY_JOB_ENV", "{}")).items())),
         ca_config_map=env.get("SLIPWAY_CA_CONFIG_MAP", ""),
         cluster_domain=env.get("SLIPWAY_CLUSTER_DOMAIN", default.cluster_domain),
+        store_type=env.get("SLIPWAY_STORE_TYPE", default.store_type),
+        repositories=tuple(sorted(json.loads(env.get("SLIPWAY_REPOSITORIES", "{}")).items())),
+        store_secret=env.get("SLIPWAY_STORE_SECRET", ""),
+        image_volumes=env.get("SLIPWAY_IMAGE_VOLUMES", "true") == "true",
         storage_class=env.get("SLIPWAY_STORAGE_CLASS", ""),
         job_deadline_seconds=int(env.get("SLIPWAY_JOB_DEADLINE_SECONDS", default.job_deadline_seconds)),
         job_memory_factor=int(env.get("SLIPWAY_JOB_MEMORY_FACTOR", default.job_memory_factor)),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 STAGES = (
-    "inspect", "fetch", "merge", "prune", "distill", "convert", "quantize", "evaluate", "publish",
-    "benchmark",
+    "inspect", "recall", "fetch", "merge", "prune", "distill", "convert", "quantize", "evaluate", "publish",
+    "push", "benchmark",
 )  # fmt: skip
 """Every stage is a subcommand of ``slipway-runtime``; one Job runs one stage."""
 

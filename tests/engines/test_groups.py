@@ -10,6 +10,7 @@ from slipway.api import API_VERSION
 from slipway.engines import ENGINES, decide
 from slipway.manifests.leader_worker_set import set_name
 from slipway.manifests.owner import Owner, PublishedArtifact
+from slipway.manifests.places import Place
 from slipway.manifests.serving import build_serving
 from slipway.plan.nodes import node_facts
 from slipway.plan.workload import counts
@@ -30,7 +31,7 @@ def rendered(engine: str, namespace: str, nodes: list[dict[str, Any]]) -> list[d
     plan = decide(wish, MODELS["llama3-8b"], list(map(node_facts, nodes)), Settings())
     assert plan.parallel.pods == 2
     owner = Owner(API_VERSION, "ModelDeployment", "big", "0", namespace)
-    artifact = PublishedArtifact("art", "claim", "sha256:0", plan.level)
+    artifact = PublishedArtifact("art", Place(claim="claim"), "sha256:0", plan.level)
     made = [
         one for one in build_serving(owner, wish, plan, artifact, Settings(), "r1") if one["kind"] in KEPT
     ]

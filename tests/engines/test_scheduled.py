@@ -11,6 +11,7 @@ from slipway.api import API_VERSION
 from slipway.engines import ENGINES, decide, image_of
 from slipway.manifests.deployment import Serving, build_deployment
 from slipway.manifests.owner import Owner, PublishedArtifact
+from slipway.manifests.places import Place
 from slipway.plan.facts import CPU
 from slipway.plan.nodes import node_facts
 from slipway.settings import Settings
@@ -50,7 +51,7 @@ def rendered(engine: str, vendor: str, nodes: list[dict[str, Any]]) -> tuple[dic
     mine = [node_facts(node) for node in nodes if node["metadata"]["name"] == f"fake-{vendor}"]
     plan = decide(wish, MODELS["llama3-8b"], mine, Settings())
     owner = Owner(API_VERSION, "ModelDeployment", f"{engine}-{vendor}"[:40], "0", "default")
-    artifact = PublishedArtifact("art", "claim", "sha256:0", plan.level)
+    artifact = PublishedArtifact("art", Place(claim="claim"), "sha256:0", plan.level)
     made = build_deployment(Serving(owner, wish, plan, artifact, Settings(), "r1"))
     made["metadata"].pop("ownerReferences")
     made["metadata"].pop("namespace")

@@ -10,6 +10,7 @@ from slipway.engines import Mounted
 from slipway.manifests.artifacts import Made, chain_of
 from slipway.manifests.companions import published_companion, with_chains
 from slipway.manifests.owner import PublishedCompanion
+from slipway.manifests.places import Place
 from slipway.plan.companions import Companion, wanted
 from slipway.plan.facts import ModelFacts
 from tests.support.planning import COMMIT, MODELS
@@ -51,7 +52,8 @@ def companions(
 def published(found: tuple[Companion, ...]) -> tuple[PublishedCompanion, ...]:
     """The companions, built."""
     return tuple(
-        published_companion(one, one.artifacts[-1], f"sha256:{index:064d}") for index, one in enumerate(found)
+        published_companion(one, Place(claim=one.artifacts[-1]), f"sha256:{index:064d}")
+        for index, one in enumerate(found)
     )
 
 

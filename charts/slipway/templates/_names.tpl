@@ -54,3 +54,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- $flat | toJson -}}
 {{- end -}}
+
+{{/* Whether nodes mount images as volumes: what the values say, else whether this Kubernetes does by default. */}}
+{{- define "slipway.imageVolumes" -}}
+{{- if eq (.Values.store.imageVolumes | toString) "auto" -}}
+{{- semverCompare ">=1.35-0" .Capabilities.KubeVersion.Version -}}
+{{- else -}}
+{{- .Values.store.imageVolumes -}}
+{{- end -}}
+{{- end -}}

@@ -86,10 +86,16 @@ class ModelArtifactSpec(Model):
 class Location(Model):
     """Where the bytes are."""
 
-    claim: Name
-    """PersistentVolumeClaim of this namespace."""
-    path: Bounded
+    claim: Name | None = None
+    """PersistentVolumeClaim of this namespace; absent for what was found in a registry or bucket."""
+    path: Bounded | None = None
     """Folder inside the claim, published; nothing half made ever lies there."""
+    image: Annotated[str, Field(max_length=512)] | None = None
+    """Image by digest that has the files at its root."""
+    uri: Annotated[str, Field(max_length=512)] | None = None
+    """Where pods fetch the files from."""
+    revision: Annotated[str, Field(max_length=128)] | None = None
+    """What the URI is pinned to."""
 
 
 class Quality(Model):

@@ -81,7 +81,13 @@ __all__ = [
 ]
 
 
-SHARED_STORE = "(has(self.store) && has(self.store.accessMode) && self.store.accessMode == 'ReadWriteMany')"
+REMOTE = ("oci", "s3")
+"""Stores that every node reads."""
+REPOSITORY = r"^[a-z0-9][a-zA-Z0-9._:-]*(/[a-z0-9._-]+)*$"
+SHARED_STORE = (
+    "(has(self.store) && ((has(self.store.accessMode) && self.store.accessMode == 'ReadWriteMany')"
+    " || (has(self.store.type) && self.store.type != 'pvc')))"
+)
 
 
 class ModelSource(Model):
@@ -133,8 +139,19 @@ class Autoscaling(Model):
 
 
 class Store(Model):
-    """Where the artifacts lie: one PersistentVolumeClaim each."""
+    """Where the artifacts lie: one PersistentVolumeClaim each, and what is served also where type says."""
 
+    type: Literal["pvc", "oci", "s3"] | None = None
+    """pvc: the claim is all there is. oci: what is served is pushed to a registry as an image, which nodes
+    mount and keep (an image volume; an init container fetches it where the cluster has none). s3: it is
+    pushed to a bucket, and each pod fetches it. What is there already is used, nothing is built again.
+    Default: the installation's, else pvc."""
+    repository: Annotated[str, Field(min_length=1, max_length=255, pattern=REPOSITORY)] | None = None
+    """Where to push: registry.example.com/models for oci, BUCKET or BUCKET/PREFIX for s3. Default: the
+    installation's."""
+    secret_ref: LocalRef | None = None
+    """Secret in this namespace that may push and pull: .dockerconfigjson, or username and password, for oci;
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3."""
     storage_class_name: ObjectName | None = None
     """StorageClass of the claims; default the installation's, else the cluster's."""
     size: Quantity | None = None
@@ -143,7 +160,21 @@ class Store(Model):
     """ReadWriteOnce (the default): any class will do, and all replicas run on one node, the volume's.
     ReadWriteMany: replicas spread over nodes; the class has to offer it (NFS, CephFS, EFS and the like)."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (positive_rule("size", "20Gi"),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        positive_rule("size", "20Gi"),
+        Rule(
+            cel="!has(self.repository) || (has(self.type) && self.type != 'pvc')",
+            holds=lambda store: store.repository is None or store.type in REMOTE,
+            message="a repository is for type oci or s3: name the type, or drop it",
+            field="repository",
+        ),
+        Rule(
+            cel="!has(self.secretRef) || (has(self.type) && self.type != 'pvc')",
+            holds=lambda store: store.secret_ref is None or store.type in REMOTE,
+            message="a Secret is for type oci or s3: name the type, or drop it",
+            field="secretRef",
+        ),
+    )
 
 
 class Caller(Model):
@@ -211,5 +242,6 @@ class ModelDeploymentSpec(Model):
 
     @property
     def shares_store(self) -> bool:
-        """Whether every node can read the artifacts' volumes."""
-        return self.store is not None and self.store.access_mode == "ReadWriteMany"
+        """Whether every node can read what is served."""
+        store = self.store
+        return store is not None and (store.access_mode == "ReadWriteMany" or store.type in REMOTE)

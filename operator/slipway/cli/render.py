@@ -235,20 +235,23 @@ def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, An
     from slipway.manifests.companions import published_companion
     from slipway.manifests.jobs import build_benchmark_job
     from slipway.manifests.owner import PublishedArtifact
+    from slipway.manifests.places import Place
     from slipway.manifests.revision import build_revision
     from slipway.manifests.serving import build_serving
 
     owner, spec, plan, names = _owner(given), given.spec, pinned.plan, pinned.artifacts
     revision = build_revision(owner, 1, pinned)
-    beside = tuple(published_companion(one, one.artifacts[-1], UNKNOWN_DIGEST) for one in pinned.companions)
-    served = PublishedArtifact(names[-1], names[-1], UNKNOWN_DIGEST, plan.level, beside)
+    beside = tuple(
+        published_companion(one, Place(claim=one.artifacts[-1]), UNKNOWN_DIGEST) for one in pinned.companions
+    )
+    served = PublishedArtifact(names[-1], Place(claim=names[-1]), UNKNOWN_DIGEST, plan.level, beside)
     _say(f"{given.name}: the artifact's digest is unknown before it is built: zeros stand for it")
     name = revision["metadata"]["name"]
     return [
         revision,
         *_artifacts(given, pinned, settings),
         *build_serving(owner, spec, plan, served, settings, name),
-        build_benchmark_job(owner, spec, plan, names[0], settings, 1, name),
+        build_benchmark_job(owner, spec, plan, Place(claim=names[0]), settings, 1, name),
     ]
 
 

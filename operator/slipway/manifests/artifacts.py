@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api import API_VERSION
-from slipway.api.modeldeployment import ModelDeploymentSpec, Store
+from slipway.api.modeldeployment import REMOTE, ModelDeploymentSpec, Store
 from slipway.manifests.names import STORE_COMPONENT, digest, labels, slug
 from slipway.manifests.owner import Owner, owner_reference
 from slipway.plan.decision import Plan
@@ -15,6 +15,7 @@ from slipway.plan.decision import Plan
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
 FALLBACK_SLUG = "model"
+REMOTE_FIELDS = ("type", "repository", "secretRef")
 CONVERTED = ("F16", "BF16")
 """Levels of 16 bits, which the converter makes of the source; BF16 from f16 would have lost its range."""
 
@@ -52,7 +53,8 @@ class ArtifactPlan:
         name: ``<model-slug>-<source|f16|level>-<hash10>``, at most 50 characters.
         made: how, and how large: by its size claim, memory and deadline are computed.
         parent: name of the artifact that it is made from; None for the source.
-        store: the user's wishes for the claim; no part of the name.
+        store: the user's wishes for the claim and what else keeps it; no part of the name.
+        pushed: pods read it, so it goes where the store says.
     """
 
     name: str
@@ -61,6 +63,7 @@ class ArtifactPlan:
     made: Made
     parent: str | None
     store: Store | None
+    pushed: bool = False
 
     @property
     def level(self) -> str:
@@ -102,9 +105,11 @@ def chain_of(
     recipe: list[list[Any]] = []
     for made in steps:
         recipe.append(made.recipe)
-        name = _name(uri, made.level or made.method, digest([uri, commit, recipe, *place]))
+        # What others build on must be on a claim: what is kept elsewhere is nobody's parent.
+        kept = [store.type, store.repository] if store and store.type in REMOTE and made is steps[-1] else []
+        name = _name(uri, made.level or made.method, digest([uri, commit, recipe, *place, *kept]))
         parent = chain[-1].name if chain else None
-        chain.append(ArtifactPlan(name, uri, commit, made, parent, store))
+        chain.append(ArtifactPlan(name, uri, commit, made, parent, store, pushed=made is steps[-1]))
     return chain
 
 
@@ -113,6 +118,27 @@ def _name(uri: str, kind: str, hashed: str) -> str:
     ending = f"-{slug(kind)}-{hashed}"
     model = slug(uri.rstrip("/").rsplit("/", 1)[-1]) or FALLBACK_SLUG
     return model[: NAME_LIMIT - len(ending)].rstrip("-") + ending
+
+
+def _store(plan: ArtifactPlan) -> dict[str, Any]:
+    """The store of one artifact: what is made on the way to what pods read stays on its claim."""
+    dumped = plan.store.model_dump(by_alias=True, exclude_none=True) if plan.store else {}
+    return {key: value for key, value in dumped.items() if plan.pushed or key not in REMOTE_FIELDS}
+
+
+def is_remote(artifact: Mapping[str, Any]) -> bool:
+    """Whether a ModelArtifact is kept in a registry or bucket, beside or in place of its claim."""
+    return (artifact["spec"].get("store") or {}).get("type") in REMOTE
+
+
+def remote_uri(artifact: Mapping[str, Any]) -> str:
+    """Where a remote artifact goes: ``oci://REPOSITORY:NAME``, ``s3://BUCKET/PREFIX/NAME``.
+
+    The name carries the hash of source and recipe, so what is there under it is what would be made.
+    """
+    store, name = artifact["spec"]["store"], artifact["metadata"]["name"]
+    between = ":" if store["type"] == "oci" else "/"
+    return f"{store['type']}://{store['repository'].rstrip('/')}{between}{name}"
 
 
 def build_artifact(plan: ArtifactPlan, owners: Sequence[Owner], namespace: str) -> dict[str, Any]:
@@ -130,7 +156,7 @@ def build_artifact(plan: ArtifactPlan, owners: Sequence[Owner], namespace: str) 
         spec["inputs"] = [{"name": name, "artifact": one} for name, one in made.inputs.items()]
     if plan.parent:
         spec["parent"] = plan.parent
-    if store := plan.store.model_dump(by_alias=True, exclude_none=True) if plan.store else {}:
+    if store := _store(plan):
         spec["store"] = store
     return {
         "apiVersion": API_VERSION,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
-from slipway.manifests import names, pod
+from slipway.manifests import names
 from slipway.manifests.artifacts import ArtifactPlan, Made, chain_of
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
+from slipway.manifests.places import Place
 from slipway.plan.capacity import spreads
 from slipway.plan.companions import DRAFT_LEVEL, Companion, Wanted, wanted
 from slipway.plan.memory import sizes
-from slipway_runtime.contract import PUBLISHED
 
 FOLDER = "/companions"
 """Where each has a folder of its own in the engine's container."""
@@ -64,23 +63,20 @@ def with_companions(
     return [*chain, *(one for name, one in found.items() if name not in {step.name for step in chain})]
 
 
-def published_companion(one: Companion, claim: str, digest: str) -> PublishedCompanion:
+def published_companion(one: Companion, place: Place, digest: str) -> PublishedCompanion:
     """The companion as it is mounted, once its artifact is ready."""
     mounted = Mounted(one.name, one.kind, f"{FOLDER}/{one.key}", one.rank)
-    return PublishedCompanion(one.key, mounted, claim, digest)
+    return PublishedCompanion(one.key, mounted, place, digest)
 
 
-def volumes(artifact: PublishedArtifact) -> list[dict[str, Any]]:
-    """A volume for each companion."""
-    return [pod.claim_volume(_volume(one), one.claim, read_only=True) for one in artifact.companions]
+def volumes(artifact: PublishedArtifact) -> dict[str, Place]:
+    """Where each companion lies, by the name of its volume."""
+    return {f"companion-{one.key}": one.place for one in artifact.companions}
 
 
-def mounts(artifact: PublishedArtifact) -> list[dict[str, Any]]:
-    """Their mounts in the engine's container."""
-    return [
-        pod.mount(_volume(one), one.mounted.path, read_only=True, sub_path=PUBLISHED)
-        for one in artifact.companions
-    ]
+def paths(artifact: PublishedArtifact) -> dict[str, str]:
+    """Where the engine's container sees each, by the name of its volume."""
+    return {f"companion-{one.key}": one.mounted.path for one in artifact.companions}
 
 
 def marks(artifact: PublishedArtifact) -> dict[str, str]:
@@ -89,7 +85,3 @@ def marks(artifact: PublishedArtifact) -> dict[str, str]:
         return {}
     digests = [[one.key, one.digest] for one in artifact.companions]
     return {names.COMPANIONS_DIGEST: names.digest(digests)}
-
-
-def _volume(one: PublishedCompanion) -> str:
-    return f"companion-{one.key}"

@@ -7,17 +7,18 @@ from typing import Any
 
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec, PodOverrides
 from slipway.engines import EngineDef, Launch, engine_named, image_of
-from slipway.manifests import companions, names, pod
+from slipway.manifests import companions, names, places, pod
 from slipway.manifests.owner import Owner, PublishedArtifact, child
 from slipway.manifests.placement import placement
+from slipway.manifests.places import Place
 from slipway.plan.capacity import least_replicas, spreads
 from slipway.plan.decision import Plan
 from slipway.plan.quantities import bytes_text, cpu_text, quantity
 from slipway.resources import DEPLOYMENT, Resource
 from slipway.settings import Settings
-from slipway_runtime.contract import PUBLISHED
 
 MODEL_PATH = "/models"
+MODEL_VOLUME = "model"
 CONTAINER = "engine"
 HTTP = "http"
 PROGRESS_MARGIN_SECONDS = 300
@@ -61,6 +62,11 @@ class Serving:
         name = names.served_name(self.owner.name, self.spec)
         beside = tuple(one.mounted for one in self.artifact.companions)
         return Launch(self.spec, self.plan, name, MODEL_PATH, companions=beside)
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Where everything lies that the container mounts, by the name of its volume."""
+        return {MODEL_VOLUME: self.artifact.place, **companions.volumes(self.artifact)}
 
     @property
     def rolling(self) -> dict[str, int]:
@@ -130,13 +136,12 @@ def build_template(served: Serving) -> dict[str, Any]:
         "terminationGracePeriodSeconds": engine.drain.grace_seconds,
         **(_apart(owner.name) if spreads(spec) else {}),
         "containers": [_container(served)],
-        "volumes": [
-            pod.claim_volume("model", artifact.claim, read_only=True),
-            pod.scratch("tmp", engine.scratch),
-            pod.scratch("shm", bytes_text(plan.resources.shared_memory), "Memory"),
-            *companions.volumes(artifact),
-        ],
+        "volumes": _volumes(served),
     }
+    if fetchers := places.copies(served.places, settings):
+        body["initContainers"] = fetchers
+    if secrets := places.pull_secrets(served.places.values(), settings):
+        body["imagePullSecrets"] = [*body.get("imagePullSecrets", ()), *({"name": one} for one in secrets)]
     if overrides.priority_class_name:
         body["priorityClassName"] = overrides.priority_class_name
     return {
@@ -184,13 +189,32 @@ def _container(served: Serving) -> dict[str, Any]:
         "lifecycle": {"preStop": {"exec": {"command": list(engine.drain.pre_stop)}}},
         "securityContext": pod.container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            pod.mount("model", MODEL_PATH, read_only=True, sub_path=PUBLISHED),
-            pod.mount("tmp", "/tmp"),  # noqa: S108 - an emptyDir
-            pod.mount("shm", "/dev/shm"),  # noqa: S108 - an emptyDir
-            *companions.mounts(served.artifact),
-        ],
+        "volumeMounts": _mounts(served),
     }
+
+
+def _volumes(served: Serving) -> list[dict[str, Any]]:
+    model, *beside = (places.volume(name, one, served.settings) for name, one in served.places.items())
+    return [
+        model,
+        pod.scratch("tmp", served.engine.scratch),
+        pod.scratch("shm", bytes_text(served.plan.resources.shared_memory), "Memory"),
+        *beside,
+        *places.secret_volumes(served.places, served.settings),
+    ]
+
+
+def _mounts(served: Serving) -> list[dict[str, Any]]:
+    paths = {MODEL_VOLUME: MODEL_PATH, **companions.paths(served.artifact)}
+    model, *beside = (
+        places.mount(name, path, served.places[name], served.settings) for name, path in paths.items()
+    )
+    return [
+        model,
+        pod.mount("tmp", "/tmp"),  # noqa: S108 - an emptyDir
+        pod.mount("shm", "/dev/shm"),  # noqa: S108 - an emptyDir
+        *beside,
+    ]
 
 
 def _resources(spec: ModelDeploymentSpec, plan: Plan) -> dict[str, Any]:

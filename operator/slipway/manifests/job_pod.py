@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.manifests import names, pod
+from slipway.manifests import names, places, pod
 from slipway.manifests.job_sizes import JobSize, Subject, stage_size
 from slipway.manifests.owner import Owner, child
 from slipway.manifests.placement import Placement
+from slipway.manifests.places import Place
 from slipway.plan.quantities import bytes_text, quantity
 from slipway.resources import JOB
 from slipway.settings import Settings
@@ -20,14 +21,16 @@ PROGRAM = "slipway-runtime"
 KEEP_SECONDS = 86400
 """A finished Job and its log stay for a day; its result is in status at once."""
 SCRATCH_LIMIT = "1Gi"
-HUB_STAGES = ("inspect", "fetch")
+REMOTE_STAGES = ("recall", "push")
+"""Stages that reach the registry or bucket that keeps artifacts."""
+HUB_STAGES = ("inspect", "fetch", *REMOTE_STAGES)
 """Stages that reach the hub: they alone get its address, the credential, the proxy and the CA."""
 CA_PATH = "/etc/slipway-ca"
 
 
 @dataclass(frozen=True)
 class Work:
-    """One Job, before it is put into Kubernetes' shape."""
+    """One Job, before it is put into Kubernetes' shape; ``parent`` in place of a claim that there is not."""
 
     name: str
     stage: str
@@ -36,6 +39,7 @@ class Work:
     subject: Subject = field(default_factory=Subject)
     store_claim: str | None = None
     parent_claim: str | None = None
+    parent: Place | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
     secret: str | None = None
@@ -99,9 +103,12 @@ def _pod_spec(work: Work, size: JobSize, settings: Settings) -> dict[str, Any]:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
+    parent = {"parent": work.parent} if work.parent else {}
+    copied = places.copies(parent, settings)
     return {
         **pod.pod_basics(settings),
         **work.placement.fields(),
+        **({"initContainers": copied} if copied else {}),
         "restartPolicy": "Never",
         "containers": [container],
         "volumes": volumes,
@@ -129,14 +136,18 @@ def _volumes(work: Work, settings: Settings) -> tuple[list[dict[str, Any]], list
     if work.parent_claim:
         volumes.append(pod.claim_volume("parent", work.parent_claim, read_only=True))
         mounts.append(pod.mount("parent", contract.PARENT, read_only=True))
+    if work.parent is not None:
+        volumes.append(places.volume("parent", work.parent, settings))
+        mounts.append(
+            places.mount("parent", f"{contract.PARENT}/{contract.PUBLISHED}", work.parent, settings)
+        )
+        volumes += places.secret_volumes({"parent": work.parent}, settings)
     for name, claim in work.inputs.items():
         volumes.append(pod.claim_volume(f"input-{name}", claim, read_only=True))
         mounts.append(pod.mount(f"input-{name}", f"{contract.INPUTS}/{name}", read_only=True))
     if work.secret and work.stage in HUB_STAGES:
         # Optional: without it the stage says what the hub answers, instead of a pod that never starts.
-        items = [{"key": key, "path": key} for key in contract.CREDENTIAL_KEYS]
-        secret = {"secretName": work.secret, "items": items, "defaultMode": 0o440, "optional": True}
-        volumes.append({"name": "credentials", "secret": secret})
+        volumes.append(places.credentials("credentials", work.secret))
         mounts.append(pod.mount("credentials", contract.TOKEN_FILE.rsplit("/", 1)[0], read_only=True))
     if settings.ca_config_map and work.stage in HUB_STAGES:
         volumes.append({"name": "ca", "configMap": {"name": settings.ca_config_map}})

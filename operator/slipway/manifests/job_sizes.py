@@ -22,6 +22,7 @@ BYTES_PER_SECOND = {
     "quantize": 1_000_000,
     "evaluate": 250_000,
     "publish": 20_000_000,
+    "push": 500_000,
 }
 """The slowest pace that counts as working: a 4 Mbit line, a Raspberry Pi's card, IQ levels on two cores."""
 TORCH = 640 * MIB
@@ -127,6 +128,8 @@ MEMORY: Mapping[str, Callable[[Subject], tuple[int, int]]] = {
     "quantize": _quantize,
     "evaluate": _evaluate,
     "publish": lambda _: (128 * MIB, 512 * MIB),
+    "recall": lambda _: (128 * MIB, 512 * MIB),
+    "push": lambda _: (256 * MIB, GIB),
     "benchmark": lambda _: (512 * MIB, 2 * GIB),
 }
 """Stage to request and limit, bytes. Less than the peak is requested: a small node takes the Job, too."""

@@ -13,11 +13,12 @@ from typing import Any
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import engine_named
 from slipway.manifests import names
-from slipway.manifests.artifacts import CONVERTED
-from slipway.manifests.job_pod import Work, build_job, with_memory
+from slipway.manifests.artifacts import CONVERTED, is_remote, remote_uri
+from slipway.manifests.job_pod import REMOTE_STAGES, Work, build_job, with_memory
 from slipway.manifests.job_sizes import Subject
 from slipway.manifests.owner import Owner
 from slipway.manifests.placement import Placement, job_placement
+from slipway.manifests.places import Place
 from slipway.manifests.service import service_url
 from slipway.plan.companions import Wanted, role
 from slipway.plan.decision import Plan
@@ -68,11 +69,16 @@ class StageInputs:
 
 
 def stages(artifact: dict[str, Any]) -> tuple[str, ...]:
-    """Stages of an artifact's kind, in order: fetch; or what makes it, then evaluate and publish."""
+    """Stages of an artifact's kind, in order: fetch; or what makes it, then evaluate and publish.
+
+    What a registry or bucket keeps is looked for there first, and taken there in the end.
+    """
     recipe = artifact["spec"]["recipe"]
     if recipe["method"] == "source":
-        return ("fetch",)
-    return (making_stage(recipe["method"], recipe["level"]), "evaluate", "publish")
+        made: tuple[str, ...] = ("fetch",)
+    else:
+        made = (making_stage(recipe["method"], recipe["level"]), "evaluate", "publish")
+    return ("recall", *made, "push") if is_remote(artifact) else made
 
 
 def making_stage(method: str, level: str) -> str:
@@ -150,6 +156,10 @@ def build_stage_job(
     recipe = spec["recipe"]
     if recipe["method"] != "source":
         env |= {"SLIPWAY_METHOD": recipe["method"], "SLIPWAY_LEVEL": recipe["level"]}
+    if stage in REMOTE_STAGES:
+        env["SLIPWAY_REMOTE"] = remote_uri(artifact)
+    if stage == "push" and (quality := (artifact.get("status") or {}).get("quality")):
+        env["SLIPWAY_QUALITY"] = json.dumps(quality, sort_keys=True, separators=(",", ":"))
     if recipe.get("options"):
         env["SLIPWAY_OPTIONS"] = json.dumps(recipe["options"], sort_keys=True, separators=(",", ":"))
     work = Work(
@@ -158,8 +168,8 @@ def build_stage_job(
         labels={"artifact": owner.name},
         env=env,
         subject=Subject(expected, inputs.facts, form_of(recipe["method"])),
-        store_claim=owner.name,
-        parent_claim=inputs.parent_claim,
+        store_claim=None if stage == "recall" else owner.name,
+        parent_claim=None if stage in REMOTE_STAGES else inputs.parent_claim,
         inputs=inputs.inputs if stage in READERS else {},
         image=stage_image(recipe["method"], stage, settings),
         secret=inputs.secret,
@@ -172,7 +182,7 @@ def build_benchmark_job(
     owner: Owner,
     spec: ModelDeploymentSpec,
     plan: Plan,
-    source_claim: str,
+    tokenizer: Place,
     settings: Settings,
     attempt: int,
     revision: str,
@@ -180,7 +190,7 @@ def build_benchmark_job(
     """The short benchmark of an available endpoint, once for a revision.
 
     Its name is ``job_name(revision, "benchmark", attempt)``; it has the label ``slipway.dev/revision``.
-    ``source_claim`` is the source artifact's claim, for the tokenizer.
+    ``tokenizer`` is where an artifact lies that has the tokenizer: the source, or else what is served.
     """
     metrics = engine_named(settings, plan.engine).metrics
     # Of several pods any may answer, with counters of its own.
@@ -199,7 +209,8 @@ def build_benchmark_job(
             **BENCHMARK,
             **({"SLIPWAY_BENCHMARK_ROUTE": contract.EMBEDDINGS} if plan.embeds else {}),
         },
-        parent_claim=source_claim,
+        parent_claim=tokenizer.claim,
+        parent=None if tokenizer.claim else tokenizer,
         placement=job_placement(spec, plan),
     )
     return build_job(owner, work, settings)

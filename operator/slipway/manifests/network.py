@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from slipway.api.modeldeployment import Caller, ModelDeploymentSpec
 from slipway.manifests import names
+from slipway.manifests.artifacts import is_remote
 from slipway.manifests.deployment import HTTP, selector
 from slipway.manifests.owner import Owner, child
 from slipway.resources import NETWORK_POLICY
@@ -42,9 +43,17 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def build_serving_policy(
-    owner: Owner, spec: ModelDeploymentSpec, engine: str, settings: Settings, *, group: bool = False
+    owner: Owner,
+    spec: ModelDeploymentSpec,
+    engine: str,
+    settings: Settings,
+    *,
+    group: bool = False,
+    fetches: bool = False,
 ) -> dict[str, Any]:
     """Default deny for the engine's pods: the named callers may come in, nothing goes out.
+
+    With ``fetches``, an init container brings what is served, so the pod reaches what a fetch Job does.
 
     With ``group``, the pods of a replica of several nodes reach each other, by whatever port the engine's
     collective library takes, and look each other's names up.
@@ -66,15 +75,23 @@ def build_serving_policy(
     ]
     ingress = [{"from": callers, "ports": [{"protocol": "TCP", "port": HTTP}]}]
     inside, outside = _group(owner.name) if group else ([], [])
+    outside = [*outside, *(_hub(settings) if fetches else ())]
     pods, component = selector(owner.name), names.ENGINE_COMPONENT
     return _policy(owner, owner.name, engine, component, pods, [*ingress, *inside], outside)
 
 
-def build_group_policy(owner: Owner, engine: str) -> dict[str, Any]:
-    """For the workers of replicas of several nodes, ``NAME.workers``: their own model's pods, nobody else."""
+def build_group_policy(
+    owner: Owner, engine: str, settings: Settings, *, fetches: bool = False
+) -> dict[str, Any]:
+    """For the workers of replicas of several nodes, ``NAME.workers``: their own model's pods, nobody else.
+
+    With ``fetches`` as of ``build_serving_policy``.
+    """
     pods = {names.MODEL: owner.name, names.COMPONENT: names.WORKER_COMPONENT}
     name = f"{owner.name}.workers"
-    return _policy(owner, name, engine, names.WORKER_COMPONENT, pods, *_group(owner.name))
+    inside, outside = _group(owner.name)
+    outside = [*outside, *(_hub(settings) if fetches else ())]
+    return _policy(owner, name, engine, names.WORKER_COMPONENT, pods, inside, outside)
 
 
 def _group(name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -100,10 +117,13 @@ def build_model_job_policy(owner: Owner, settings: Settings) -> dict[str, Any]:
 
 
 def build_artifact_job_policy(owner: Owner, artifact: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """For the Jobs of a ModelArtifact, named as it is: a source may reach the hub, the rest nothing."""
+    """For the Jobs of a ModelArtifact, named as it is.
+
+    A source may reach the hub, what is pushed its registry or bucket, the rest nothing.
+    """
     pods = {names.ARTIFACT: owner.name, names.COMPONENT: names.JOB_COMPONENT}
-    fetches = artifact["spec"]["recipe"]["method"] == "source"
-    egress = list(_hub(settings)) if fetches else []
+    outside = artifact["spec"]["recipe"]["method"] == "source" or is_remote(artifact)
+    egress = list(_hub(settings)) if outside else []
     return _policy(owner, owner.name, "artifact", names.JOB_COMPONENT, pods, [], egress)
 
 

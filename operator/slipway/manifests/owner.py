@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.engines import Mounted
+from slipway.manifests.places import Place
 from slipway.resources import Resource
 
 
@@ -27,25 +28,26 @@ class Owner:
 
 @dataclass(frozen=True)
 class PublishedCompanion:
-    """The ready artifact of a companion: its claim holds ``published/`` with the manifest's ``digest``.
+    """The ready artifact of a companion, whose manifest has ``digest``.
 
     Attributes:
+        place: where it lies.
         key: its name among all companions of the model.
         mounted: as the engine sees it.
     """
 
     key: str
     mounted: Mounted
-    claim: str
+    place: Place
     digest: str
 
 
 @dataclass(frozen=True)
 class PublishedArtifact:
-    """The ready artifact that is served: its claim holds ``published/`` with the manifest's ``digest``."""
+    """The ready artifact that is served, whose manifest has ``digest``; ``place`` is where it lies."""
 
     name: str
-    claim: str
+    place: Place
     digest: str
     level: str
     companions: tuple[PublishedCompanion, ...] = ()

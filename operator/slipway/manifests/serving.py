@@ -11,6 +11,7 @@ from slipway.manifests.deployment import Serving, build_deployment, selector
 from slipway.manifests.leader_worker_set import build_leader_worker_set
 from slipway.manifests.network import build_group_policy, build_model_job_policy, build_serving_policy
 from slipway.manifests.owner import Owner, PublishedArtifact
+from slipway.manifests.places import copying
 from slipway.manifests.service import build_service, service_url
 from slipway.plan.decision import Plan
 from slipway.settings import Settings
@@ -46,10 +47,11 @@ def build_serving(
     """
     group = grouped or plan.parallel.pods > 1
     build = build_leader_worker_set if plan.parallel.pods > 1 else build_deployment
-    workload = build(Serving(owner, spec, plan, artifact, settings, revision))
+    served = Serving(owner, spec, plan, artifact, settings, revision)
+    workload = build(served)
     children = [
         # The policy comes first: there is no moment in which a pod runs without it.
-        *_policies(owner, spec, plan, settings, group=group),
+        *_policies(served, group=group),
         workload,
         build_service(owner, plan.engine),
         build_budget(owner, plan.engine, group=group),
@@ -59,13 +61,13 @@ def build_serving(
     return children
 
 
-def _policies(
-    owner: Owner, spec: ModelDeploymentSpec, plan: Plan, settings: Settings, *, group: bool
-) -> list[dict[str, Any]]:
+def _policies(served: Serving, *, group: bool) -> list[dict[str, Any]]:
+    owner, plan, settings = served.owner, served.plan, served.settings
     if not settings.network_policy:
         return []
+    fetches = copying(served.places.values(), settings)
     return [
-        build_serving_policy(owner, spec, plan.engine, settings, group=group),
-        *([build_group_policy(owner, plan.engine)] if group else []),
+        build_serving_policy(owner, served.spec, plan.engine, settings, group=group, fetches=fetches),
+        *([build_group_policy(owner, plan.engine, settings, fetches=fetches)] if group else []),
         build_model_job_policy(owner, settings),
     ]

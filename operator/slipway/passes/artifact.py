@@ -13,6 +13,7 @@ from typing import Any, Final
 from slipway.api import API_VERSION, reasons
 from slipway.errors import InvalidSpecError
 from slipway.manifests import jobs, network
+from slipway.manifests.job_pod import REMOTE_STAGES
 from slipway.manifests.owner import Owner, owner_reference
 from slipway.manifests.placement import job_placement
 from slipway.observe.observed import ArtifactObserved, Raw, User
@@ -99,7 +100,7 @@ def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, 
     order = jobs.stages(seen.artifact)
     done = list(draft.fields.get("completed") or ())
     stage = stages.next_stage(order, done)
-    if stage is not None and not _prepared(seen, settings, draft):
+    if stage not in (None, "recall") and not _prepared(seen, settings, draft):
         draft.fields["stage"] = stage
         return
     if stage is not None and settings.network_policy:
@@ -112,8 +113,10 @@ def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, 
             _under_way(seen, users, settings, draft, stage=stage, step=step, stamp=where.stamp)
             break
         draft.fields |= results.record(seen.artifact, seen.parent, stage, step.result)
-        done.append(stage)
+        done = list(order) if results.found_there(stage, step.result) else [*done, stage]
         stage = stages.next_stage(order, done)
+        if stage is not None and "recall" in done[-1:] and not _prepared(seen, settings, draft):
+            break
     draft.fields["completed"] = done or None
     draft.fields["stage"] = stage
 
@@ -195,6 +198,8 @@ def _job(
     inputs = _of_first(users, seen.artifact["metadata"]["name"])
     if stage == "fetch" and seen.credential:
         inputs = replace(inputs, secret=seen.credential.name)
+    if stage in REMOTE_STAGES:
+        inputs = replace(inputs, secret=(seen.artifact["spec"]["store"].get("secretRef") or {}).get("name"))
     if seen.parent is not None:
         inputs = replace(inputs, parent_claim=seen.parent["status"]["location"]["claim"])
     claims = {name: raw["status"]["location"]["claim"] for name, raw in seen.inputs.items() if is_ready(raw)}

@@ -5,14 +5,17 @@ A step of the ModelDeployment's pass.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from slipway.api import API_VERSION, reasons
+from slipway.api.modeldeployment import REMOTE
 from slipway.errors import InvalidSpecError
 from slipway.manifests import artifacts, claims
 from slipway.manifests.artifacts import ArtifactPlan
 from slipway.manifests.owner import Owner
+from slipway.manifests.places import place_of
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
 from slipway.passes import attempt, companions, planning
@@ -33,6 +36,7 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
     ready = {name for name, raw in held.items() if is_ready(raw)}
     planning.drop_outdated(scene, chosen, _serving_revision(scene), draft)
     stays = _move(scene, chain, ready, draft)
+    chain = _needed(chain, held)
     missing = [one for one in chain if one.name not in held]
     if missing and not _ask_for(scene, chain, missing, draft):
         return None
@@ -42,6 +46,27 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
         return None
     found = _gate(scene, served[-1], held[served[-1].name], stays, draft)
     return found and replace(found, companions=companions.published(scene, chosen.pinned) or ())
+
+
+def _needed(chain: list[ArtifactPlan], held: Mapping[str, Raw]) -> list[ArtifactPlan]:
+    """What has to be there: of what a registry or bucket may have already, nothing before it was asked."""
+    parents = {one.name: one.parent for one in chain}
+    needed: set[str] = set()
+    for one in (one for one in chain if one.pushed):
+        needed.add(one.name)
+        above = parents[one.name] if _is_made(one, held.get(one.name)) else None
+        while above is not None:
+            needed.add(above)
+            above = parents[above]
+    return [one for one in chain if one.name in needed]
+
+
+def _is_made(plan: ArtifactPlan, artifact: Raw | None) -> bool:
+    """Whether it is made here, so that it needs its parents: not what is looked up first, or was found."""
+    if plan.store is None or plan.store.type not in REMOTE:
+        return True
+    looked_up = "recall" in (((artifact or {}).get("status") or {}).get("completed") or ())
+    return looked_up and not is_ready(artifact)
 
 
 def _serving_revision(scene: Scene) -> str:
@@ -121,7 +146,7 @@ def _gate(
         return None
     text = f"ModelArtifact {plan.name} is published and verified{stays}"
     draft.holds(reasons.ARTIFACT_READY, reasons.BUILT, text)
-    return PublishedArtifact(plan.name, status["location"]["claim"], status["digest"], plan.level)
+    return PublishedArtifact(plan.name, place_of(artifact), status["digest"], plan.level)
 
 
 def _too_much(level: str, loss: str | None, gate: str) -> str:

@@ -15,6 +15,7 @@ from slipway.manifests import companions as manifests
 from slipway.manifests import network
 from slipway.manifests.artifacts import ArtifactPlan
 from slipway.manifests.owner import PublishedCompanion
+from slipway.manifests.places import place_of
 from slipway.manifests.revision import Pinned
 from slipway.observe.observed import Raw
 from slipway.passes import inspection
@@ -106,6 +107,6 @@ def published(scene: Scene, pinned: Pinned) -> tuple[PublishedCompanion, ...] | 
         artifact: Raw | None = scene.seen.artifacts.get(one.artifacts[-1])
         if artifact is None or not is_ready(artifact):
             return None
-        status = artifact["status"]
-        found.append(manifests.published_companion(one, status["location"]["claim"], status["digest"]))
+        digest = artifact["status"]["digest"]
+        found.append(manifests.published_companion(one, place_of(artifact), digest))
     return tuple(found)

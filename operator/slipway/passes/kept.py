@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from slipway import engines
-from slipway.api import validate
-from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.api import reasons, validate
+from slipway.api.base import LocalRef
+from slipway.api.modeldeployment import REMOTE, ModelDeploymentSpec, Store
 from slipway.errors import InvalidSpecError
 from slipway.manifests.revision import Pinned, read_pinned
 from slipway.observe.observed import Raw
@@ -44,6 +45,29 @@ def _parse(model: Raw, settings: Settings | None) -> ModelDeploymentSpec | Inval
     if found:
         return InvalidSpecError(found[0].reason, "; ".join(one.message for one in found))
     return spec
+
+
+def with_store(spec: ModelDeploymentSpec, settings: Settings) -> ModelDeploymentSpec:
+    """The spec with what the installation says of stores, where it says nothing itself.
+
+    Raises:
+        InvalidSpecError: what is served is to be pushed, and nobody says where.
+    """
+    store = spec.store or Store()
+    kind = store.type or settings.store_type
+    if kind not in REMOTE:
+        return spec
+    repository = store.repository or dict(settings.repositories).get(kind, "")
+    if not repository:
+        none = f"the chart's store.repositories.{kind} names none"
+        message = f"spec.store.repository: type {kind} needs one, and {none}"
+        raise InvalidSpecError(reasons.INVALID_SPEC, message)
+    # The installation's Secret is for the installation's repository alone.
+    secret = store.secret_ref
+    if secret is None and settings.store_secret and not store.repository:
+        secret = LocalRef(name=settings.store_secret)
+    update = {"type": kind, "repository": repository, "secret_ref": secret}
+    return spec.model_copy(update={"store": store.model_copy(update=update)})
 
 
 def read_revision(raw: Raw) -> Pinned:

@@ -12,7 +12,7 @@ from slipway.api import reasons
 from slipway.errors import InvalidSpecError
 from slipway.observe.observed import ModelObserved
 from slipway.passes import building, planning, pools, proving, serving, upkeep
-from slipway.passes.kept import read_spec
+from slipway.passes.kept import read_spec, with_store
 from slipway.passes.outcome import Draft, Outcome
 from slipway.passes.scene import Scene
 from slipway.plan.spec_hash import planning_hash
@@ -34,10 +34,11 @@ def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
     if seen.model["spec"].get("suspend"):
         return _suspended(seen, draft)
     try:
-        spec = read_spec(seen.model, settings)
+        written = read_spec(seen.model, settings)
+        spec = with_store(written, settings)
     except InvalidSpecError as error:
         return _refused(error, seen, settings, draft)
-    scene = Scene(seen, spec, planning_hash(spec), settings, now, planning.asked(seen.model))
+    scene = Scene(seen, spec, planning_hash(written), settings, now, planning.asked(seen.model))
     if spec.pools:
         pools.share_out(scene, draft)
         return draft.outcome(reasons.SERVING, "the model answers as specified")

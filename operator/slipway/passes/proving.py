@@ -17,9 +17,11 @@ from slipway.api import reasons
 from slipway.api.deploymentstatus import LoadLevel
 from slipway.checks import Input, NodeState
 from slipway.manifests import jobs
+from slipway.manifests.places import place_of
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
 from slipway.passes import attempt, tries
+from slipway.passes.artifact import is_ready
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
 from slipway.passes.serving import HOMELESS
@@ -84,7 +86,7 @@ def prove(scene: Scene, chosen: Chosen, served: PublishedArtifact, workload: Raw
     pods = _hash(pods_of(workload))
     subject = _Subject(chosen.name, served.digest, pods, str(retry)[:256])
     if draft.headline is None and reasons.PROGRESSING not in draft.conditions:
-        _measure(scene, chosen, subject, draft)
+        _measure(scene, chosen, served, subject, draft)
     if scene.seen.workload is None:
         return
     found = checks.checklist_status(_input(scene, chosen, served, _known(subject, draft)))
@@ -104,7 +106,9 @@ def _known(subject: _Subject, draft: Draft) -> dict[str, Any] | None:
     return held if held.get("revision") == subject.key(failed=failed) else None
 
 
-def _measure(scene: Scene, chosen: Chosen, subject: _Subject, draft: Draft) -> None:
+def _measure(
+    scene: Scene, chosen: Chosen, served: PublishedArtifact, subject: _Subject, draft: Draft
+) -> None:
     if _known(subject, draft):
         return
     mine = [
@@ -113,7 +117,9 @@ def _measure(scene: Scene, chosen: Chosen, subject: _Subject, draft: Draft) -> N
         if one.job["metadata"].get("labels", {}).get(REVISION_LABEL) == chosen.name
     ]
     found = [_of(subject, one) for one in tries.tries(mine, "benchmark", scene.now, _said(draft))]
-    step = stages.next_step(found, subject.stamp, scene.now, tries.template_of(_job(scene, chosen, 1)))
+    step = stages.next_step(
+        found, subject.stamp, scene.now, tries.template_of(_job(scene, chosen, served, 1))
+    )
     if step.do is Do.DONE:
         draft.fields["benchmark"] = _figures(step.result, subject.key(failed=False), draft)
         return
@@ -127,7 +133,7 @@ def _measure(scene: Scene, chosen: Chosen, subject: _Subject, draft: Draft) -> N
         dropped = set(step.obsolete)
         _working(step, draft)
     if step.do is Do.START:
-        draft.create.append(tries.stamped_job(_job(scene, chosen, step.attempt), step, subject.stamp))
+        draft.create.append(tries.stamped_job(_job(scene, chosen, served, step.attempt), step, subject.stamp))
     draft.delete += [one.job for one in mine if one.job["metadata"]["name"] in dropped]
 
 
@@ -156,10 +162,11 @@ def _given_up(step: Step) -> str:
     return ""
 
 
-def _job(scene: Scene, chosen: Chosen, number: int) -> Raw:
-    source, plan = chosen.pinned.artifacts[0], chosen.pinned.plan
+def _job(scene: Scene, chosen: Chosen, served: PublishedArtifact, number: int) -> Raw:
+    source = scene.seen.artifacts.get(chosen.pinned.artifacts[0])
+    tokenizer = place_of(source) if source is not None and is_ready(source) else served.place
     return jobs.build_benchmark_job(
-        scene.owner, scene.spec, plan, source, scene.settings, number, chosen.name
+        scene.owner, scene.spec, chosen.pinned.plan, tokenizer, scene.settings, number, chosen.name
     )
 
 
@@ -224,7 +231,7 @@ def _input(
         pods=seen.engine_pods,
         artifact_name=served.name,
         artifact_status=seen.artifacts[served.name].get("status") or {},
-        claim=seen.claims.get(served.claim),
+        claim=seen.claims.get(served.place.claim),
         nodes=tuple(NodeState(node.facts, node.conditions) for node in seen.nodes),
         benchmark=None if failure or skipped else benchmark,
         benchmark_failure=failure,

@@ -25,13 +25,36 @@ def record(artifact: Raw, parent: Raw | None, stage: str, result: Mapping[str, A
             return {
                 "sizeBytes": int(result["sizeBytes"]),
                 "digest": str(result["digest"]),
-                "location": {"claim": artifact["metadata"]["name"], "path": PUBLISHED},
+                "location": _claimed(artifact),
+                "progress": None,
+            }
+        case "push":
+            return {"location": {**_claimed(artifact), **_remote(result)}}
+        case "recall" if result.get("found"):
+            return {
+                "sizeBytes": int(result["sizeBytes"]),
+                "digest": str(result["digest"]),
+                "location": _remote(result),
+                "quality": result.get("quality"),
                 "progress": None,
             }
         case "evaluate":
             return {"quality": _quality(artifact, parent, result)}
         case _:
             return {}
+
+
+def found_there(stage: str, result: Mapping[str, Any]) -> bool:
+    """Whether a registry or bucket has the artifact already: no stage is left to do."""
+    return stage == "recall" and bool(result.get("found"))
+
+
+def _claimed(artifact: Raw) -> dict[str, Any]:
+    return {"claim": artifact["metadata"]["name"], "path": PUBLISHED}
+
+
+def _remote(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: str(result[key]) for key in ("image", "uri", "revision") if result.get(key)}
 
 
 def _quality(artifact: Raw, parent: Raw | None, result: Mapping[str, Any]) -> dict[str, Any]:

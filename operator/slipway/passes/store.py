@@ -30,7 +30,11 @@ def forgotten(seen: ArtifactObserved, draft: Draft) -> bool:
     The status is written before another claim is asked for: an empty claim must never be called ready,
     not even when the operator dies between the two writes.
     """
-    if _own(seen) or not draft.fields.get("completed"):
+    if _own(seen) or not set(draft.fields.get("completed") or ()) - {"recall"}:
+        return False
+    location = draft.fields.get("location") or {}
+    if kept := {key: value for key, value in location.items() if key in ("image", "uri", "revision")}:
+        draft.fields["location"] = kept  # what pods read is elsewhere, and whole
         return False
     for key in _CONTENT:
         draft.fields.pop(key, None)

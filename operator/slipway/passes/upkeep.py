@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from slipway import engines
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.manifests.names import ARTIFACT_DIGEST, REVISION
+from slipway.manifests.places import Place, place_of
 from slipway.manifests.revision import Pinned, pinned_settings
 from slipway.manifests.serving import PublishedArtifact, build_serving
 from slipway.observe.observed import Raw
@@ -70,9 +71,10 @@ def _served(scene: Scene, pinned: Pinned) -> PublishedArtifact | None:
         return None  # there is no template to keep
     if artifact is not None and is_ready(artifact):
         status = artifact["status"]
-        return PublishedArtifact(name, status["location"]["claim"], status["digest"], level, beside or ())
+        return PublishedArtifact(name, place_of(artifact), status["digest"], level, beside or ())
     marks = template(scene.seen.workload).get("metadata", {}).get("annotations", {})
-    return PublishedArtifact(name, name, marks[ARTIFACT_DIGEST], level) if ARTIFACT_DIGEST in marks else None
+    place = Place(claim=name)  # the running pods keep their own template: only what stands beside it is new
+    return PublishedArtifact(name, place, marks[ARTIFACT_DIGEST], level) if ARTIFACT_DIGEST in marks else None
 
 
 def _as_it_runs(scene: Scene, wished: Raw, served: PublishedArtifact) -> Raw | None:

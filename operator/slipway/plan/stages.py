@@ -25,6 +25,7 @@ KEPT_FAILED: Final = 2
 
 DOING: Final[Mapping[str, str]] = {
     "inspect": "Inspecting",
+    "recall": "Looking it up",
     "fetch": "Fetching",
     "merge": "Merging",
     "prune": "Pruning",
@@ -33,6 +34,7 @@ DOING: Final[Mapping[str, str]] = {
     "quantize": "Quantizing",
     "evaluate": "Evaluating",
     "publish": "Publishing",
+    "push": "Pushing",
     "benchmark": "Benchmarking",
 }
 """Stage to what a person reads of it."""

@@ -27,11 +27,11 @@ from slipway_runtime.benchmark.endpoint import (
     read_metrics,
     require_answer,
 )
+from slipway_runtime.benchmark.tokenizer import find_tokenizer
 from slipway_runtime.errors import ToolError
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.tool import find_program, run_tool
-from slipway_runtime.weights import CONFIG
 
 MAX_REQUESTS = 100
 """At one concurrency; a fast server ends the measurement before its time is over."""
@@ -68,9 +68,8 @@ def benchmark(job: Job) -> dict[str, Any]:
 
 def measure_text(job: Job, load: Load) -> tuple[str, list[dict[str, Any]]]:
     """Return guidellm with its version, and the figures of ``read_level`` for each concurrency."""
-    tokenizer = job.parent_published
-    files.require_file(tokenizer / CONFIG, "fetch of the source artifact")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        tokenizer = find_tokenizer(job.parent_published, Path(folder))
         report = run_load(job, load, tokenizer, Path(folder))
     version = report.get("metadata", {}).get("guidellm_version", "")
     return f"guidellm {version}".strip(), [read_level(measured) for measured in report["benchmarks"]]

@@ -6,6 +6,7 @@ import dataclasses
 
 from slipway.checks import Input, evaluate
 from slipway.manifests.owner import Owner
+from slipway.manifests.places import Place
 from slipway.manifests.serving import PublishedArtifact, build_serving
 from slipway.settings import Images, Settings
 
@@ -14,7 +15,9 @@ IMAGES = Images(llamacpp="docker.io/slipway/llamacpp@sha256:" + "c" * 64)
 
 def test_our_own_children(healthy: Input) -> None:
     owner = Owner("slipway.dev/v1alpha1", "ModelDeployment", "qwen", "uid", "team")
-    artifact = PublishedArtifact("b-q4-k-m-0123456789", "b-q4-k-m-0123456789", "sha256:" + "d" * 64, "Q4_K_M")
+    artifact = PublishedArtifact(
+        "b-q4-k-m-0123456789", Place(claim="b-q4-k-m-0123456789"), "sha256:" + "d" * 64, "Q4_K_M"
+    )
     objects = build_serving(owner, healthy.spec, healthy.plan, artifact, Settings(images=IMAGES), "qwen-1")
     children = {one["kind"]: {**one} for one in objects if one["metadata"]["name"] == "qwen"}
     children["Deployment"] |= {"status": {"readyReplicas": 2}}

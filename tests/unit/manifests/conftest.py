@@ -6,6 +6,7 @@ import pytest
 
 from slipway.engines import decide
 from slipway.manifests.owner import Owner, PublishedArtifact
+from slipway.manifests.places import Place
 from slipway.plan.decision import Plan
 from slipway.settings import Settings
 from tests.support.planning import MODELS, NODES, spec
@@ -31,4 +32,4 @@ def plan() -> Plan:
 
 @pytest.fixture
 def published() -> PublishedArtifact:
-    return PublishedArtifact(LEVEL_ARTIFACT, LEVEL_ARTIFACT, "sha256:" + "a" * 64, "Q4_K_M")
+    return PublishedArtifact(LEVEL_ARTIFACT, Place(claim=LEVEL_ARTIFACT), "sha256:" + "a" * 64, "Q4_K_M")

@@ -1,0 +1,138 @@
+"""How a pod gets at a published artifact: by its claim, as an image that its node mounts, as its own copy.
+
+Called by deployment, companions and job_pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.manifests import pod
+from slipway.plan.quantities import MIB, bytes_text, round_up
+from slipway.settings import Settings
+from slipway_runtime.contract import CREDENTIAL_KEYS, PUBLISHED, STORE
+
+COPY_PERCENT = 105
+COPY_MORE = 64 * MIB
+"""On top of the files: what a copy's file system needs, and the manifest."""
+PROGRAM = "slipway-runtime"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a published artifact lies; what is empty does not apply.
+
+    Attributes:
+        claim: holds ``published/``.
+        image: reference by digest of an image that has the files at its root.
+        uri: what the fetch stage takes, at ``revision``.
+        revision: pins ``uri``.
+        secret: of a Secret that may pull the image or fetch the URI.
+        bytes: of the files.
+    """
+
+    claim: str = ""
+    image: str = ""
+    uri: str = ""
+    revision: str = ""
+    secret: str = ""
+    bytes: int = 0
+
+
+def place_of(artifact: Mapping[str, Any]) -> Place:
+    """Where a ready ModelArtifact lies."""
+    status = artifact["status"]
+    found = status["location"]
+    secret = ((artifact["spec"].get("store") or {}).get("secretRef") or {}).get("name", "")
+    image, uri = found.get("image") or "", found.get("uri") or ""
+    return Place(
+        claim=found.get("claim") or "",
+        image=image,
+        uri=uri or (f"oci://{image}" if image else ""),
+        revision=found.get("revision") or image.partition("@")[2],
+        secret=secret,
+        bytes=int(status.get("sizeBytes") or 0),
+    )
+
+
+def volume(name: str, place: Place, settings: Settings) -> dict[str, Any]:
+    """The volume by which a pod reads it."""
+    if _by_image(place, settings):
+        return {"name": name, "image": {"reference": place.image, "pullPolicy": "IfNotPresent"}}
+    if place.uri:
+        return pod.scratch(name, bytes_text(_copy_bytes(place)))
+    return pod.claim_volume(name, place.claim, read_only=True)
+
+
+def mount(name: str, path: str, place: Place, settings: Settings) -> dict[str, Any]:
+    """Its mount at ``path``: the files themselves are there."""
+    below = "" if _by_image(place, settings) else PUBLISHED
+    return pod.mount(name, path, read_only=True, sub_path=below)
+
+
+def pull_secrets(places: Iterable[Place], settings: Settings) -> list[str]:
+    """Secrets that the node needs beside the installation's, to pull what it mounts."""
+    return sorted({one.secret for one in places if one.secret and _by_image(one, settings)})
+
+
+def copies(places: Mapping[str, Place], settings: Settings) -> list[dict[str, Any]]:
+    """Init containers that bring the artifacts which a node can't mount, by the names of their volumes."""
+    return [
+        _copy(name, place, settings)
+        for name, place in places.items()
+        if place.uri and not _by_image(place, settings)
+    ]
+
+
+def secret_volumes(places: Mapping[str, Place], settings: Settings) -> list[dict[str, Any]]:
+    """Volumes of the Secrets that ``copies`` mount."""
+    found = {
+        place.secret
+        for place in places.values()
+        if place.secret and place.uri and not _by_image(place, settings)
+    }
+    return [credentials(f"credentials-{name}", name) for name in sorted(found)]
+
+
+def credentials(volume_name: str, secret: str) -> dict[str, Any]:
+    """A Secret's keys as files; absent ones are left out, so that a stage says what it lacks."""
+    items = [{"key": key, "path": key} for key in CREDENTIAL_KEYS]
+    found = {"secretName": secret, "items": items, "defaultMode": 0o440, "optional": True}
+    return {"name": volume_name, "secret": found}
+
+
+def copying(places: Iterable[Place], settings: Settings) -> bool:
+    """Whether a pod fetches something itself, and so has to reach what holds it."""
+    return any(place.uri and not _by_image(place, settings) for place in places)
+
+
+def _by_image(place: Place, settings: Settings) -> bool:
+    return bool(place.image) and settings.image_volumes
+
+
+def _copy_bytes(place: Place) -> int:
+    return round_up(place.bytes * COPY_PERCENT // 100 + COPY_MORE, MIB)
+
+
+def _copy(name: str, place: Place, settings: Settings) -> dict[str, Any]:
+    size = bytes_text(_copy_bytes(place))
+    env = {"HOME": "/tmp", "SLIPWAY_SOURCE": place.uri, "SLIPWAY_REVISION": place.revision}  # noqa: S108 - an emptyDir
+    mounts = [pod.mount(name, STORE), pod.mount("tmp", "/tmp")]  # noqa: S108 - the same
+    if place.secret:
+        mounts.append(pod.mount(f"credentials-{place.secret}", "/credentials", read_only=True))
+    return {
+        "name": f"fetch-{name}",
+        "image": settings.images.runtime,
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": [PROGRAM, "fetch"],
+        "env": pod.env_list({**env, **dict(settings.job_env)}),
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": size},
+            "limits": {"memory": "1Gi"},
+        },
+        "securityContext": pod.container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
