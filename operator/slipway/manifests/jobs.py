@@ -157,7 +157,7 @@ def build_stage_job(
     if recipe["method"] != "source":
         env |= {"SLIPWAY_METHOD": recipe["method"], "SLIPWAY_LEVEL": recipe["level"]}
     if stage in REMOTE_STAGES:
-        env["SLIPWAY_REMOTE"] = remote_uri(artifact)
+        env["SLIPWAY_PUSH_TO"] = remote_uri(artifact)
     if stage == "push" and (quality := (artifact.get("status") or {}).get("quality")):
         env["SLIPWAY_QUALITY"] = json.dumps(quality, sort_keys=True, separators=(",", ":"))
     if recipe.get("options"):

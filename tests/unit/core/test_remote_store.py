@@ -78,7 +78,7 @@ def test_what_is_served_is_looked_up_before_anything_is_made() -> None:
     outcome = artifact.decide(observed(seen, made), SETTINGS, NOW)
     job = job_in(outcome)
     assert [one["kind"] for one in outcome.create] == ["Job"], "no claim, no parent is needed to ask"
-    assert env(job)["SLIPWAY_REMOTE"] == f"oci://{REPOSITORY}:{made['metadata']['name']}"
+    assert env(job)["SLIPWAY_PUSH_TO"] == f"oci://{REPOSITORY}:{made['metadata']['name']}"
     volumes = {one["name"]: one for one in job["spec"]["template"]["spec"]["volumes"]}
     assert volumes["credentials"]["secret"]["secretName"] == "push"
     assert "store" not in volumes
