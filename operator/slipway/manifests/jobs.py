@@ -36,8 +36,6 @@ __all__ = [
 
 CONTAINER = "stage"
 PROGRAM = "slipway-runtime"
-KEEP_SECONDS = 86400
-"""A finished Job and its log stay for a day; its result is in status at once."""
 SCRATCH_LIMIT = "1Gi"
 HUB_STAGES = ("inspect", "fetch")
 """Stages that reach the hub: they alone get its address, the credential, the proxy and the CA."""
@@ -61,12 +59,14 @@ class StageInputs:
         parent_claim: claim of the parent artifact; of a companion's source ``Pinned.anchor``; else None.
         facts: of the model, for the memory; None when they can't be read: then sizes are guessed.
         placement: where the engine may run, so that it can read the volume.
+        kueue: Kueue's labels of who uses it.
     """
 
     secret: str | None = None
     parent_claim: str | None = None
     facts: ModelFacts | None = None
     placement: Placement = field(default_factory=Placement)
+    kueue: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _job(owner: Owner, work: _Work, settings: Settings) -> dict[str, Any]:
             # Attempts are the operator's: it alone knows which failures another try can mend.
             "backoffLimit": 0,
             "activeDeadlineSeconds": size.deadline_seconds,
-            "ttlSecondsAfterFinished": KEEP_SECONDS,
+            "ttlSecondsAfterFinished": settings.job_ttl_seconds,
             "podFailurePolicy": {"rules": [_permanent()]},
             "template": {"metadata": {"labels": labels}, "spec": _pod_spec(work, size, settings)},
         },
@@ -258,6 +258,7 @@ def _pod_spec(work: _Work, size: JobSize, settings: Settings) -> dict[str, Any]:
     return {
         **pod.pod_basics(settings),
         **work.placement.fields(),
+        **({"priorityClassName": settings.job_priority_class} if settings.job_priority_class else {}),
         "restartPolicy": "Never",
         "containers": [container],
         "volumes": volumes,
