@@ -182,8 +182,8 @@ def _figures(header: GgufHeader, architecture: str, headers: Sequence[GgufHeader
     if lacking := [name for name in needed if not found[name]]:
         raise DataError(
             "BrokenConfig",
-            f"the GGUF file doesn't say its {', '.join(lacking)} (metadata {architecture}.*): the memory that "
-            "the model needs can't be computed. Make it anew with a llama.cpp of today",
+            f"the GGUF file doesn't say its {', '.join(lacking)} (metadata {architecture}.*): the memory "
+            "that the model needs can't be computed. Make it anew with a llama.cpp of today",
         )
     return found
 

@@ -33,8 +33,8 @@ DEPTH: Final = 4
 FIRST_STEP, STEP = 256 * 2**10, 8 * 2**20
 """Bytes of the first read, and of one at most: each is twice the one before it. A part of a split file says
 all in 100 kB, a whole one has its vocabulary before its tensors: 4 to 30 MB."""
-READ_LIMIT: Final = 256 * 2**20
-"""Bytes of metadata that are read of one file."""
+READ_LIMIT: Final = 64 * 2**20
+"""Bytes of metadata that are read of one file: four times what the largest vocabulary has, Gemma 3's."""
 
 Read = Callable[[int, int], bytes]
 """``read(start, length)`` gives up to so many bytes."""

@@ -1,4 +1,4 @@
-"""Which GGUF files of a repository are one model at which levels, and what they are called once published. Pure.
+"""Which GGUF files of a repository are one model, at which levels, and their names once published. Pure.
 
 Called by inspection, fetch and the operator's planner, which chooses among the levels. Repositories hold
 levels as ``NAME-Q4_K_M.gguf`` or in a folder of the level's name, large ones in parts
@@ -119,9 +119,7 @@ def choose(groups: Sequence[Group], level: str) -> Group:
 def published(group: Group) -> list[RemoteFile]:
     """Return the group's files under the names that they are published by."""
     count = len(group.files)
-    return [
-        replace(file, path=model_file(count, number)) for number, file in enumerate(group.files, start=1)
-    ]
+    return [replace(file, path=model_file(count, number)) for number, file in enumerate(group.files, start=1)]
 
 
 def encode(levels: Iterable[Stored]) -> str:
@@ -190,8 +188,8 @@ def _own(groups: Sequence[Group], source: str) -> list[Group]:
     if name not in models:
         raise DataError(
             "SeveralModels",
-            f"the repository holds GGUF files of {len(models)} models ({', '.join(models[:4])}), and none has "
-            "the repository's name: name a repository with the one alone",
+            f"the repository holds GGUF files of {len(models)} models ({', '.join(models[:4])}), and none "
+            "has the repository's name: name a repository with the one alone",
         )
     return [group for group in groups if group.model == name]
 

@@ -1,4 +1,4 @@
-"""What a GGUF file says of its model: metadata and tensors, read by ranges, its weights never. For gguf_facts.
+"""What a GGUF file says of its model: metadata and tensors, by ranges, weights never. For gguf_facts.
 
 Files come from strangers and go to engines written in C: what llama.cpp's own reader checks (gguf.cpp) is
 checked here before a byte of weights moves, and once more when they have come.

@@ -25,13 +25,13 @@ class Recipe(Model):
     method: Literal["source", "gguf"]
     """source is the snapshot itself, gguf a file for llama.cpp."""
     level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
-    """F16 or a quantisation level; absent for source."""
+    """F16 or a quantisation level; of a source that comes as GGUF the level that is fetched, else absent."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="has(self.level) == (self.method == 'gguf')",
-            holds=lambda recipe: (recipe.level is not None) == (recipe.method == "gguf"),
-            message="a gguf recipe has a level, a source has none",
+            cel="has(self.level) || self.method != 'gguf'",
+            holds=lambda recipe: recipe.level is not None or recipe.method != "gguf",
+            message="a gguf recipe has a level",
             field="level",
         ),
     )

@@ -26,7 +26,7 @@ class ArtifactPlan:
     Attributes:
         name: ``<model-slug>-<source|f16|level>-<hash10>``, at most 50 characters.
         method: ``source`` or ``gguf``.
-        level: ``F16`` or a level; None for the source.
+        level: ``F16`` or a level; of a source only where that comes as GGUF.
         parent: name of the artifact that it is made from; None for the source.
         expected_bytes: size by which claim, memory and deadline are computed.
         store: the user's wishes for the claim; no part of the name.
@@ -45,8 +45,12 @@ class ArtifactPlan:
 def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
-    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
+    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone; so has
+    a model that comes as GGUF: one level of it, untouched.
     """
+    if plan.source_files:
+        alone = ("source", plan.level, plan.sizes.source)
+        return chain_of(spec.model.source, commit, [alone], spec.store)
     steps: list[tuple[str, str | None, int]] = [("source", None, plan.sizes.source)]
     if plan.form == "gguf":
         if plan.level not in CONVERTED:

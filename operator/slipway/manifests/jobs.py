@@ -146,8 +146,9 @@ def build_stage_job(
         "SLIPWAY_REVISION": spec["source"]["commit"],
         "SLIPWAY_EXPECTED_BYTES": str(expected),
     }
-    if spec["recipe"]["method"] != "source":
-        env |= {"SLIPWAY_METHOD": spec["recipe"]["method"], "SLIPWAY_LEVEL": spec["recipe"]["level"]}
+    recipe = spec["recipe"]
+    env |= {"SLIPWAY_METHOD": recipe["method"]} if recipe["method"] != "source" else {}
+    env |= {"SLIPWAY_LEVEL": recipe["level"]} if "level" in recipe else {}
     work = _Work(
         name=job_name(owner.name, stage, attempt),
         stage=stage,
