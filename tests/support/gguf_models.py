@@ -63,7 +63,9 @@ LLAMA_7B = Shape(4096, 11008, 32, 32, 32, 32000, 4096)
 SMALL = Shape()
 
 
-def write_gguf(path: Path, level: str, shape: Shape = SMALL, template: str = TEMPLATE, parts: int = 1) -> Path:
+def write_gguf(
+    path: Path, level: str, shape: Shape = SMALL, template: str = TEMPLATE, parts: int = 1
+) -> Path:
     """Write a model, or its parts beside each other; returns the first file."""
     names = [*shape.tensors]
     size = -(-len(names) // parts)
@@ -75,7 +77,7 @@ def write_gguf(path: Path, level: str, shape: Shape = SMALL, template: str = TEM
     return path if parts == 1 else path.with_name(f"{path.stem}-00001-of-{parts:05}.gguf")
 
 
-def _write(  # noqa: PLR0913, PLR0917 - one file
+def _write(
     path: Path,
     level: str,
     shape: Shape,

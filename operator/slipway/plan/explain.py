@@ -12,7 +12,7 @@ from slipway.plan.capacity import largest
 from slipway.plan.decision import Rejected
 from slipway.plan.facts import NodeFacts
 from slipway.plan.fitting import NODE_RESERVE
-from slipway.plan.preference import CPU_QUALITY, cpu_levels, gguf_levels
+from slipway.plan.preference import cpu_levels, gguf_levels
 from slipway.plan.quantities import gib_text
 from slipway.plan.stored import stored, stored_level
 from slipway.plan.wishes import Wishes
@@ -78,7 +78,7 @@ def _why(seen: Seen, chosen: Candidate) -> str:
     what = how_text(chosen.method, chosen.level)
     held = stored(seen.request.facts.levels)
     if held:
-        return _of_stored(what, chosen.level, wishes, len(held))
+        return _of_stored(what, chosen.tier, wishes, len(held))
     if wishes.level or (wishes.method and chosen.form != "gguf") or wishes.method == "none":
         return f"{what} as asked for" if not seen.request.facts.quantization else what
     first = chosen.tier <= 0
@@ -89,16 +89,15 @@ def _why(seen: Seen, chosen: Candidate) -> str:
     )
 
 
-def _of_stored(what: str, level: str, wishes: Wishes, count: int) -> str:
+def _of_stored(what: str, tier: int, wishes: Wishes, count: int) -> str:
     """Why this one of the levels that a model comes with."""
     if wishes.level:
         return f"{what} as asked for, and as the source has it"
     if count == 1:
         return f"{what} is the level that the source has"
-    near = "what" if level in CPU_QUALITY else "the nearest to what"
-    return (
-        f"{what} is {near} {wishes.goal_text} prefers of the {count} levels that the source has and that fit"
-    )
+    if tier <= 0:
+        return f"{what} is what {wishes.goal_text} prefers of the {count} levels that the source has"
+    return f"{what} is the best for {wishes.goal_text} that fits, of the {count} levels that the source has"
 
 
 def rejected(seen: Seen, chosen: Candidate, others: Sequence[Candidate]) -> tuple[Rejected, ...]:

@@ -60,10 +60,11 @@ def gguf_levels(request: Request, engine: EngineFacts, listed: Sequence[str]) ->
     held = [one for one in stored(facts.levels) if engine.splits or one.parts == 1]
     if fixed:
         return (fixed,) if any(one.level == fixed for one in held) else ()
-    return tuple(_standing(held, listed))
+    return tuple(standing(held, listed))
 
 
-def _standing(held: Sequence[Stored], listed: Sequence[str]) -> list[str]:
+def standing(held: Sequence[Stored], listed: Sequence[str]) -> list[str]:
+    """Levels among those that a model comes with, in the place of a goal's list; see ``gguf_levels``."""
     taken: list[str] = []
     for name, following in zip(listed, [*listed[1:], ""], strict=True):
         low, high = gguf_loss(name), gguf_loss(following) if following else inf
