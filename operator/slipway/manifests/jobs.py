@@ -150,8 +150,8 @@ def build_stage_job(
         "SLIPWAY_EXPECTED_BYTES": str(expected),
     }
     recipe = spec["recipe"]
-    if recipe["method"] != "source":
-        env |= {"SLIPWAY_METHOD": recipe["method"], "SLIPWAY_LEVEL": recipe["level"]}
+    env |= {"SLIPWAY_METHOD": recipe["method"]} if recipe["method"] != "source" else {}
+    env |= {"SLIPWAY_LEVEL": recipe["level"]} if "level" in recipe else {}
     if recipe.get("options"):
         env["SLIPWAY_OPTIONS"] = json.dumps(recipe["options"], sort_keys=True, separators=(",", ":"))
     work = Work(
