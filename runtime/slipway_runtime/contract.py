@@ -21,6 +21,8 @@ STORE = "/store"
 PARENT = "/parent"
 """Where a Job mounts its parent artifact's claim, read-only; the published folder is
 ``/parent/published``."""
+ORIGIN = "/origin"
+"""Where inspect and fetch mount the claim of a source pvc://CLAIM/PATH, read-only."""
 TOKEN_FILE = "/credentials/token"  # noqa: S105 - a path, no secret
 """Where the credential's key ``token`` is mounted, when there is one; its other keys lie beside it."""
 CREDENTIAL_KEYS = (

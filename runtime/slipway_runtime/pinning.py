@@ -6,7 +6,7 @@ The same listing has the same pin. Fetch lists again and refuses what no longer 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from slipway_runtime.errors import DataError
 
