@@ -99,6 +99,7 @@ REASONS: dict[str, str] = {
     "PerplexityFailed": "llama-perplexity ended with an error or without an estimate",
     "PickleOnly": "the weights are pickle files, which can run code: safetensors are needed",
     "QuantizationFailed": "llama-quantize refused the model or the level; its last words are in the message",
+    "RemoteCode": "the model brings Python of its own, and spec.model.trustRemoteCode does not allow it",
     "RepositoryNotFound": "no such repository, or it is private and no token is named",
     "RevisionNotFound": "the repository has no such branch, tag or commit",
     "SourceChanged": "a source without commits holds something else than what was planned for",

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from slipway_runtime import files
+from slipway_runtime import files, remote_code
 from slipway_runtime.companion_files import holds_tensors, select
 from slipway_runtime.errors import DataError
 from slipway_runtime.job import Job
@@ -43,7 +43,7 @@ def fetch(job: Job) -> dict[str, Any]:
 def _fetch(job: Job) -> dict[str, Any]:
     repository = connect(job)
     listing = repository.list_files(job.revision)
-    selected = select(listing.files)
+    selected = [*select(listing.files), *(remote_code.python_files(listing) if job.trusts_code else ())]
     folder = prepare_folder(job.store / "partial", selected)
     total = sum(file.size for file in selected)
     files.check_space(job.store, total - downloaded_bytes(folder, selected))

@@ -12,7 +12,7 @@ def license_id(text: str) -> str:
     from huggingface_hub import ModelCard
 
     try:
-        found = ModelCard(text, ignore_metadata_errors=True).data.license
+        found = getattr(ModelCard(text, ignore_metadata_errors=True).data, "license", None)
     except ValueError:  # no mapping, or no YAML
         return ""
     return found if isinstance(found, str) else ""

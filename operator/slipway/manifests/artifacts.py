@@ -15,6 +15,8 @@ from slipway.plan.decision import Plan
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
 FALLBACK_SLUG = "model"
+CODE = "code"
+"""What tells the name of an artifact with the repository's code from one without."""
 CONVERTED = ("F16", "BF16")
 """Levels of 16 bits, which the converter makes of the source; BF16 from f16 would have lost its range."""
 
@@ -30,6 +32,7 @@ class ArtifactPlan:
         parent: name of the artifact that it is made from; None for the source.
         expected_bytes: size by which claim, memory and deadline are computed.
         store: the user's wishes for the claim; no part of the name.
+        code: the repository's own Python files are fetched, too.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ArtifactPlan:
     parent: str | None
     expected_bytes: int
     store: Store | None
+    code: bool = False
 
 
 def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
@@ -52,7 +56,7 @@ def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[A
         if plan.level not in CONVERTED:
             steps.append(("gguf", "F16", plan.sizes.f16))
         steps.append(("gguf", plan.level, plan.sizes.level))
-    return chain_of(spec.model.source, commit, steps, spec.store)
+    return chain_of(spec.model.source, commit, steps, spec.store, code=spec.model.trust_remote_code is True)
 
 
 def chain_of(
@@ -61,6 +65,8 @@ def chain_of(
     steps: Sequence[tuple[str, str | None, int]],
     store: Store | None,
     beside: str = "",
+    *,
+    code: bool = False,
 ) -> list[ArtifactPlan]:
     """The artifacts of these steps, each made from the one before it.
 
@@ -70,15 +76,16 @@ def chain_of(
         steps: method, level and expected bytes of each.
         store: where they lie.
         beside: artifact on whose node or zone they have to lie; empty for anywhere.
+        code: with the repository's own Python files.
     """
-    place = [beside] if beside else []
+    more = [*([beside] if beside else []), *([CODE] if code else [])]
     chain: list[ArtifactPlan] = []
     recipe: list[list[str | None]] = []
     for method, level, expected_bytes in steps:
         recipe.append([method, level])
-        name = _name(uri, level or method, digest([uri, commit, recipe, *place]))
+        name = _name(uri, level or method, digest([uri, commit, recipe, *more]))
         parent = chain[-1].name if chain else None
-        chain.append(ArtifactPlan(name, uri, commit, method, level, parent, expected_bytes, store))
+        chain.append(ArtifactPlan(name, uri, commit, method, level, parent, expected_bytes, store, code))
     return chain
 
 
@@ -93,7 +100,7 @@ def build_artifact(plan: ArtifactPlan, owners: Sequence[Owner], namespace: str) 
     """The ModelArtifact; every owner is a plain (non-controller) reference, since several may share it."""
     recipe = {"method": plan.method} | ({"level": plan.level} if plan.level else {})
     spec: dict[str, Any] = {
-        "source": {"uri": plan.uri, "commit": plan.commit},
+        "source": {"uri": plan.uri, "commit": plan.commit, **({"code": True} if plan.code else {})},
         "recipe": recipe,
         "expectedBytes": plan.expected_bytes,
     }

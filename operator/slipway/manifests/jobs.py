@@ -10,13 +10,13 @@ from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import engine_named
-from slipway.manifests import names, pod
+from slipway.manifests import names, pod, sources
 from slipway.manifests.artifacts import CONVERTED
 from slipway.manifests.job_sizes import JobSize, Subject, stage_size
 from slipway.manifests.owner import Owner, child
 from slipway.manifests.placement import Placement, job_placement
 from slipway.manifests.service import service_url
-from slipway.plan.companions import Wanted, role
+from slipway.plan.companions import LORA, Wanted, role
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.plan.quantities import bytes_text, quantity
@@ -40,8 +40,7 @@ KEEP_SECONDS = 86400
 """A finished Job and its log stay for a day; its result is in status at once."""
 SCRATCH_LIMIT = "1Gi"
 HUB_STAGES = ("inspect", "fetch")
-"""Stages that reach the hub: they alone get its address, the credential, the proxy and the CA."""
-CA_PATH = "/etc/slipway-ca"
+"""Stages that read the source: they alone get its address, the credential, the proxy and the CA."""
 DEFAULT_REVISION = "main"
 BENCHMARK = {
     "SLIPWAY_CONCURRENCIES": "1,4",
@@ -111,6 +110,7 @@ def build_inspect_job(
     ``slipway.dev/spec-hash``.
     """
     source, kind = companion or spec.model, companion.kind if companion else role(spec)
+    trusts = spec.model.trust_remote_code is True and kind != LORA
     work = _Work(
         name=job_name(f"{owner.name}-{spec_hash[:6]}", "inspect", attempt),
         stage="inspect",
@@ -119,6 +119,7 @@ def build_inspect_job(
             "SLIPWAY_SOURCE": source.source,
             "SLIPWAY_REVISION": source.revision or DEFAULT_REVISION,
             **({"SLIPWAY_ROLE": kind} if kind else {}),
+            **sources.trusted_code(trusts),
         },
         secret=spec.model.secret_ref.name if spec.model.secret_ref else None,
         placement=job_placement(spec),
@@ -145,6 +146,7 @@ def build_stage_job(
         "SLIPWAY_SOURCE": spec["source"]["uri"],
         "SLIPWAY_REVISION": spec["source"]["commit"],
         "SLIPWAY_EXPECTED_BYTES": str(expected),
+        **sources.trusted_code(stage == "fetch" and spec["source"].get("code") is True),
     }
     if spec["recipe"]["method"] != "source":
         env |= {"SLIPWAY_METHOD": spec["recipe"]["method"], "SLIPWAY_LEVEL": spec["recipe"]["level"]}
@@ -243,12 +245,13 @@ def with_memory(job: dict[str, Any], factor: int) -> dict[str, Any]:
 
 def _pod_spec(work: _Work, size: JobSize, settings: Settings) -> dict[str, Any]:
     volumes, mounts = _volumes(work, settings)
+    outside = sources.environment(settings) if work.stage in HUB_STAGES else {}
     container = {
         "name": CONTAINER,
         "image": settings.images.runtime,
         "imagePullPolicy": settings.images.pull_policy,
         "command": [PROGRAM, work.stage],
-        "env": pod.env_list({"HOME": "/tmp", **_outside(work, settings), **work.env}),  # noqa: S108 - an emptyDir
+        "env": pod.env_list({"HOME": "/tmp", **outside, **work.env}),  # noqa: S108 - an emptyDir
         "resources": size.resources(),
         "securityContext": pod.container_security(),
         "terminationMessagePath": contract.TERMINATION_LOG,
@@ -264,20 +267,8 @@ def _pod_spec(work: _Work, size: JobSize, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _outside(work: _Work, settings: Settings) -> dict[str, str]:
-    """Hub, proxy and CA, for the stages that leave the cluster."""
-    if work.stage not in HUB_STAGES:
-        return {}
-    env = dict(settings.job_env)
-    if settings.hub_endpoint:
-        env["HF_ENDPOINT"] = settings.hub_endpoint
-    if settings.ca_config_map:
-        env["SLIPWAY_CA_FILE"] = f"{CA_PATH}/ca.crt"
-    return env
-
-
 def _volumes(work: _Work, settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Volumes and their mounts: scratch, own store, parent's store, credential, CA."""
+    """Volumes and their mounts: scratch, own store, parent's store, source's claim, credential, CA."""
     volumes, mounts = [pod.scratch("tmp", SCRATCH_LIMIT)], [pod.mount("tmp", "/tmp")]  # noqa: S108 - an emptyDir
     if work.store_claim:
         volumes.append(pod.claim_volume("store", work.store_claim))
@@ -285,13 +276,7 @@ def _volumes(work: _Work, settings: Settings) -> tuple[list[dict[str, Any]], lis
     if work.parent_claim:
         volumes.append(pod.claim_volume("parent", work.parent_claim, read_only=True))
         mounts.append(pod.mount("parent", contract.PARENT, read_only=True))
-    if work.secret and work.stage in HUB_STAGES:
-        # Optional: without it the stage says what the hub answers, instead of a pod that never starts.
-        items = [{"key": key, "path": key} for key in contract.CREDENTIAL_KEYS]
-        secret = {"secretName": work.secret, "items": items, "defaultMode": 0o440, "optional": True}
-        volumes.append({"name": "credentials", "secret": secret})
-        mounts.append(pod.mount("credentials", contract.TOKEN_FILE.rsplit("/", 1)[0], read_only=True))
-    if settings.ca_config_map and work.stage in HUB_STAGES:
-        volumes.append({"name": "ca", "configMap": {"name": settings.ca_config_map}})
-        mounts.append(pod.mount("ca", CA_PATH, read_only=True))
+    if work.stage in HUB_STAGES:
+        more, theirs = sources.volumes(work.env["SLIPWAY_SOURCE"], work.secret, settings)
+        volumes, mounts = [*volumes, *more], [*mounts, *theirs]
     return volumes, mounts

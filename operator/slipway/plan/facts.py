@@ -29,6 +29,7 @@ class ModelFacts:
         kv_elements: elements that one token leaves in the KV cache, all layers together; 0 means keys and
             values of every KV head (compressed attention, as DeepSeek's, leaves far fewer).
         vocabulary: hash over every token with its number; empty when nobody read it.
+        remote_code: it brings Python of its own, which its config names.
     """
 
     architecture: str
@@ -51,6 +52,7 @@ class ModelFacts:
     convertible: bool = True
     kv_elements: int = 0
     vocabulary: str = ""
+    remote_code: bool = False
 
 
 @dataclass(frozen=True)
