@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hack.hub import access, api
+from hack.hub import access, api, modelscope
 from hack.hub import repository as repositories
 from hack.hub.download import send_file
 from hack.hub.faults import Faults
@@ -65,6 +65,9 @@ class Hub:
                 web.post(API + "/paths-info/{revision}", self.paths_info),
                 web.get(API + "/refs", self.refs),
                 web.get(API + "/auth-check", self.auth_check),
+                web.get(modelscope.API + "/repo/files", self.modelscope_files),
+                web.get(modelscope.API + "/revisions", self.modelscope_revisions),
+                web.get(modelscope.API + "/repo", self.modelscope_file),
                 web.get(SIGNED, self.signed),
                 web.get(RESOLVE, self.resolve),
             ]
@@ -139,6 +142,43 @@ class Hub:
         repository, caller = await self._repository(request)
         _raise(access.refuse_files(caller, repository))
         return web.json_response({})
+
+    async def modelscope_files(self, request: web.Request) -> web.StreamResponse:
+        """List the files of a revision, folders among them."""
+        repository = await self._modelscope(request)
+        query = request.query
+        revision = modelscope.named(repository, query.get("Revision", modelscope.DEFAULT))
+        recursive = query.get("Recursive", "").lower() == "true"
+        found = await modelscope.listing(revision, query.get("Root", ""), recursive=recursive)
+        return web.json_response(modelscope.body(found))
+
+    async def modelscope_revisions(self, request: web.Request) -> web.StreamResponse:
+        """List the branches."""
+        repository = await self._modelscope(request)
+        return web.json_response(modelscope.body(modelscope.revisions(repository)))
+
+    async def modelscope_file(self, request: web.Request) -> web.StreamResponse:
+        """Answer for a file: small ones whole, large ones by a redirect to signed storage."""
+        repository = await self._modelscope(request)
+        revision = modelscope.named(repository, request.query.get("Revision", modelscope.DEFAULT))
+        file = revision.file(request.query.get("FilePath", "")) if revision else None
+        if revision is None or file is None:
+            raise Refused(modelscope.refusal(404, modelscope.FILE_NOT_FOUND, "file not found"))
+        if file.sha256 is None:
+            return web.Response(body=await asyncio.to_thread(file.local.read_bytes))
+        target = f"{repository.name}/resolve/{revision.commit}/{file.path}"
+        location = f"{request.url.origin()}/cdn/{self._sign(target)}/{target}"
+        return web.Response(status=302, headers={"Location": location})
+
+    async def _modelscope(self, request: web.Request) -> Repository:
+        """The repository that a request names, in the words of ModelScope."""
+        known = await asyncio.to_thread(repositories.valid_tokens, self.root)
+        name = f"{request.match_info['organisation']}/{request.match_info['name']}"
+        repository = await asyncio.to_thread(repositories.read_repository, self.root, name)
+        _raise(modelscope.refuse(access.read_caller(request, known), repository))
+        if repository is None:
+            raise Refused(modelscope.refusal(404, modelscope.RECORD_NOT_FOUND, "record not found"))
+        return repository
 
     async def resolve(self, request: web.Request) -> web.StreamResponse:
         """Answer for a file: small ones directly, large ones by a redirect to signed storage."""

@@ -1,7 +1,7 @@
 """Python that a model brings along, which libraries run to load it. For inspection and fetch.
 
 ``auto_map`` of config.json and tokenizer_config.json names classes: ``{"AutoModel": "modeling_x.XModel"}``;
-of tokenizers a pair, slow and fast. Only files of the repository itself are ever taken, and only when trusted.
+of tokenizers a pair, slow and fast. Only files of the repository itself are taken, and only when trusted.
 """
 
 from __future__ import annotations

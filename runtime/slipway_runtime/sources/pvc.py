@@ -44,6 +44,8 @@ def connect(job: Job) -> ClaimFolder:
 class ClaimFolder:
     """One folder of one claim. Links inside it may point at its own files, and at nothing else."""
 
+    endpoint = ""
+
     def __init__(self, place: str, claim: str, root: Path, folder: Path) -> None:
         self.place = place
         self.claim = claim
