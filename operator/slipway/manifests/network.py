@@ -41,6 +41,11 @@ ANYWHERE = [
     # Some network plugins (Cilium) take no pod for a member of an address block.
     {"namespaceSelector": {}},
 ]
+INSIDE = [
+    *({"ipBlock": {"cidr": one}} for one in (*INSIDE_V4, *INSIDE_V6) if one not in (*NODE_V4, *NODE_V6)),
+    {"namespaceSelector": {}},
+]
+"""Where a mirror with a name is: whose name it is, no policy knows, and nothing else may be reached."""
 DNS_PORTS = (53, 5353)
 """The Service's, and that of OpenShift's DNS pods: plugins see a packet after the Service's translation."""
 DNS = {"ports": [{"protocol": protocol, "port": port} for port in DNS_PORTS for protocol in ("UDP", "TCP")]}
@@ -128,7 +133,8 @@ def _peer(caller: Caller) -> dict[str, Any]:
 def _sources(uris: Iterable[str], settings: Settings) -> Iterator[dict[str, Any]]:
     """Rules for name resolution, the public internet, and what the installation names for these sources.
 
-    With a mirror the public internet stays closed. A claim is mounted, and needs none of it.
+    With a mirror the public internet stays closed, but for addresses that are named. A claim is mounted, and
+    needs none of it.
     """
     schemes = schemes_of(uris)
     if not schemes:
@@ -152,7 +158,8 @@ def _inside(host: str, settings: Settings) -> Iterator[dict[str, Any]]:
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        if "." in host and (peer := _service(host, settings.cluster_domain)) is not None:
+        whole = "." in host and not host.startswith(".")
+        if whole and (peer := _service(host, settings.cluster_domain)) is not None:
             yield {"to": [peer]}
         return
     if not address.is_global:
@@ -160,7 +167,7 @@ def _inside(host: str, settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _endpoint(url: str, settings: Settings) -> Iterator[dict[str, Any]]:
-    """The one address and port of a URL; a host name may be anywhere but on the node itself.
+    """The one address and port of a URL; a name may be anywhere but on the node, that of a mirror inside.
 
     Plugins see the pod behind a Service, on the pod's own port: of a Service's name the namespace tells where
     that pod is, of its address nothing does, so its ports have to be told.
@@ -170,7 +177,7 @@ def _endpoint(url: str, settings: Settings) -> Iterator[dict[str, Any]]:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        yield {"to": ANYWHERE, "ports": _tcp(port)}
+        yield {"to": INSIDE if settings.sources.mirror else ANYWHERE, "ports": _tcp(port)}
         if (peer := _service(host, settings.cluster_domain)) is not None:
             yield {"to": [peer]}
         return

@@ -42,7 +42,7 @@ def test_all_pass_prints_a_line_each(
     assert call("-f", saved(tmp_path, {"checklist": wire})) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "qwen: 18/18 passed, profile edge"
-    assert len(out) == 18
+    assert len(out) == 19
     assert all(line.startswith("PASS  ") for line in out[1:])
 
 
