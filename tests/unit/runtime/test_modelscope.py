@@ -212,3 +212,18 @@ def test_a_list_that_was_cut_is_read_folder_by_folder(
     monkeypatch.setattr(source, "MOST", 5)
     assert set(repository.list_files("main").files) == set(whole.files)
     assert "1_Pooling/config.json" in {one.path for one in whole.files}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "variable"), [("hf", "HF_ENDPOINT"), ("modelscope", "SLIPWAY_ENDPOINT_MODELSCOPE")]
+)
+def test_folders_of_a_mirror_are_hubs(bench: Bench, hub: HubServer, scheme: str, variable: str) -> None:
+    given = {
+        "SLIPWAY_SOURCE": f"{scheme}://{NAME}",
+        variable: f"{hub.url}/{scheme}",
+        "SLIPWAY_ALLOWED_HOSTS": "127.0.0.1",
+    }
+    found = inspect(bench.job("inspect", **given))
+    hub.requests()
+    assert fetch(bench.job("fetch", SLIPWAY_REVISION=found["commit"], **given))["files"] == 4
+    assert {path.split("/")[1] for path in hub.requests()} == {scheme}
