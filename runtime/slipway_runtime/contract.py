@@ -112,6 +112,7 @@ REASONS: dict[str, str] = {
     "StoreTooSmall": "the whole store is smaller than what must be written; figures are in the message",
     "Terminated": "the pod was asked to stop: tried again by itself",
     "TokenRejected": "the hub does not know the token",
+    "TooManyFiles": "the source lists more files than any model has: its address is too short",
     "ToolMissing": "a program of the image is missing",
     "TruncatedWeights": "a safetensors file is shorter than its own header says",
     "UnknownLevel": "the method has no such level",
