@@ -299,3 +299,15 @@ def test_a_crc_of_a_file_of_several_reads(tmp_path: Path) -> None:
     one = s3.crc64(path)
     path.write_bytes(path.read_bytes()[:-1] + b"8")
     assert (len(one), s3.crc64(path) == one) == (8, False)
+
+
+@pytest.mark.unverified("S3 of AWS")
+def test_a_bucket_of_aws(bench: Bench) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        if value := os.environ.get(name):
+            (bench.folder / name).write_text(value)
+    source = {"SLIPWAY_SOURCE": os.environ["SLIPWAY_VERIFY_S3"]}
+    code, result, log = bench.run("inspect", **source)
+    assert code == 0, log
+    code, result, log = bench.run("fetch", **source, SLIPWAY_REVISION=result["commit"])
+    assert (code, result["ok"]) == (0, True), log
