@@ -1,4 +1,5 @@
-# The three images: `llamacpp` (the CPU engine), `runtime` (the Jobs' tools), `operator` (the control plane).
+# The four images: `llamacpp` (the CPU engine), `runtime` (the Jobs' tools), `optimizer` (PyTorch's tools for Jobs),
+# `operator` (the control plane).
 #
 # amd64 and arm64: what is compiled comes from Debian and from wheels, for whichever the build runs on.
 #   docker build --target operator -t slipway/operator .
@@ -28,7 +29,7 @@ ENTRYPOINT ["/usr/bin/llama-server"]
 
 # ---- runtime -------------------------------------------------------------------------------------------------------
 # Python packages come before ours, and the converter's list of models before both: our code is the last, small layer.
-FROM llamacpp AS runtime-system
+FROM llamacpp AS runtime-debian
 USER 0:0
 RUN --mount=type=bind,source=hack/images/steps,target=/steps \
     --mount=type=secret,id=apt.conf --mount=type=secret,id=apt.list --mount=type=secret,id=apt.auth \
@@ -36,6 +37,8 @@ RUN --mount=type=bind,source=hack/images/steps,target=/steps \
     sh /steps/apt-install llama.cpp-tools-extra python3 python3-gguf python3-numpy python3-torch \
     && python3 -c 'import torch, gguf, numpy; print("torch", torch.__version__)' \
     && python3 -m venv --system-site-packages --without-pip /opt/slipway
+
+FROM runtime-debian AS runtime-system
 COPY requirements/runtime.txt /opt/slipway/requirements.txt
 RUN --mount=type=bind,source=hack/images/steps,target=/steps \
     --mount=type=secret,id=apt.conf --mount=type=secret,id=apt.list --mount=type=secret,id=apt.auth \
@@ -52,7 +55,7 @@ RUN mkdir -p /opt/llama.cpp /opt/slipway/eval \
     && echo 'The text and its SOURCE.md: /opt/slipway/app/slipway_runtime/evaluate/text' > /opt/slipway/eval/README \
     && rm -rf /tmp/*
 
-FROM runtime-system AS runtime-package
+FROM runtime-debian AS runtime-package
 COPY runtime/slipway_runtime /app/slipway_runtime
 RUN mkdir /app/bin \
     && printf '%s\n' '#!/opt/slipway/bin/python' 'import sys' 'from slipway_runtime.__main__ import main' \
@@ -69,6 +72,34 @@ ENV PATH=/opt/slipway/app/bin:/opt/slipway/bin:/usr/local/bin:/usr/bin:/bin \
 USER 65532:0
 LABEL org.opencontainers.image.title="Slipway runtime" \
       org.opencontainers.image.description="What Slipway's Jobs run: fetch, convert, quantise, evaluate, benchmark" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
+ENTRYPOINT ["/opt/slipway/app/bin/slipway-runtime"]
+
+# ---- optimizer -----------------------------------------------------------------------------------------------------
+# The runtime's Debian layers, with packages that want older versions than the runtime's own.
+FROM runtime-debian AS optimizer
+COPY requirements/optimizer.txt /opt/slipway/requirements.txt
+RUN --mount=type=bind,source=hack/images/steps,target=/steps \
+    --mount=type=secret,id=apt.conf --mount=type=secret,id=apt.list --mount=type=secret,id=apt.auth \
+    --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.crt \
+    sh /steps/pip-install --require-hashes --requirement /opt/slipway/requirements.txt \
+    && find /opt/slipway -depth -type d \( -path '*/pyarrow/tests' -o -path '*/pyarrow/include' \
+         -o -path '*/pandas/tests' \) -exec rm -rf {} +
+COPY --from=runtime-package /app /opt/slipway/app
+ENV PATH=/opt/slipway/app/bin:/opt/slipway/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/slipway/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HF_HOME=/tmp/hf \
+    HF_HUB_OFFLINE=1 \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    DO_NOT_TRACK=1 \
+    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor \
+    TRITON_CACHE_DIR=/tmp/triton
+USER 65532:0
+LABEL org.opencontainers.image.title="Slipway optimizer" \
+      org.opencontainers.image.description="What Slipway's Jobs run on safetensors: merge, prune, distill, quantise" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
 ENTRYPOINT ["/opt/slipway/app/bin/slipway-runtime"]

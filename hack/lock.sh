@@ -19,6 +19,7 @@ image=(--universal --python-version 3.14)
 compile requirements/operator.in "${image[@]}" -o requirements/operator.txt
 compile requirements/operator.wheel.in "${image[@]}" -o requirements/operator.wheel.txt
 compile requirements/runtime.in --override requirements/runtime.overrides "${image[@]}" -o requirements/runtime.txt
+compile requirements/optimizer.in --override requirements/optimizer.overrides "${image[@]}" -o requirements/optimizer.txt
 # The images of more engines (make engine-images). transformers' is built on the runtime's and keeps its versions.
 compile requirements/transformers.in --override requirements/runtime.overrides --constraint requirements/runtime.txt \
   "${image[@]}" -o requirements/transformers.txt

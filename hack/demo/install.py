@@ -64,7 +64,7 @@ def helm(images: dict[str, dict[str, str]], engines: dict[str, dict[str, str]]) 
         binary, "upgrade", "--install", "slipway", "charts/slipway", "--namespace", "slipway-system",
         "--create-namespace", "--kubeconfig", str(KUBECONFIG), "--set", f"hub.endpoint={HUB}",
     ]  # fmt: skip
-    for role in ("operator", "runtime", "llamacpp"):
+    for role in ("operator", "runtime", "optimizer", "llamacpp"):
         command += ["--set", f"images.{role}.digest={images[role]['digest']}"]
     for name, entry in engines.items():
         repository = entry["ref"].rpartition(":")[0]

@@ -16,7 +16,7 @@ python3 hack/demo/release.py "$context"
 # IMAGE_REGISTRY: where the images were pushed, e.g. registry.example.com/slipway; not needed after an import.
 set -- --set "operator.replicas=1"
 if [ -n "${IMAGE_REGISTRY:-}" ]; then
-  for role in operator runtime llamacpp; do set -- "$@" --set "images.$role.repository=$IMAGE_REGISTRY/$role"; done
+  for role in operator runtime optimizer llamacpp; do set -- "$@" --set "images.$role.repository=$IMAGE_REGISTRY/$role"; done
 fi
 if [ -n "${HF_ENDPOINT:-}" ]; then set -- "$@" --set "hub.endpoint=$HF_ENDPOINT"; fi
 python3 hack/ledger.py run "install on $context" \
@@ -25,9 +25,9 @@ python3 hack/ledger.py run "install on $context" \
   --kube-context "$context" --labels made-by=slipway-demo "$@"
 python3 hack/ledger.py run "operator on $context" --show \
   --hint "kubectl --context $context -n slipway-system get pods; are the images missing (ErrImagePull)?
-        docker build --target operator -t slipway/operator:0.1.0 .    (the same for runtime and llamacpp)
-        kind load docker-image slipway/operator:0.1.0 slipway/runtime:0.1.0 slipway/llamacpp:0.1.0 --name NAME
-        k3d image import slipway/operator:0.1.0 slipway/runtime:0.1.0 slipway/llamacpp:0.1.0 --cluster NAME
+        docker build --target operator -t slipway/operator:0.1.0 .    (the same for runtime, optimizer and llamacpp)
+        kind load docker-image slipway/operator:0.1.0 slipway/runtime:0.1.0 slipway/optimizer:0.1.0 slipway/llamacpp:0.1.0 --name NAME
+        k3d image import slipway/operator:0.1.0 slipway/runtime:0.1.0 slipway/optimizer:0.1.0 slipway/llamacpp:0.1.0 --cluster NAME
         elsewhere: push them and set IMAGE_REGISTRY" -- \
   kubectl --context "$context" -n slipway-system rollout status deploy/slipway --timeout=300s
 python3 hack/ledger.py run "demo on $context" --show --hint "see above" -- \

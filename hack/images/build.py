@@ -1,6 +1,6 @@
 """Builds the container images, each only when something that it is made of has changed.
 
-Run by `make images`: `python3 -m hack.images.build [base|llamacpp|operator|runtime|all]…`. Prints a line for
+Run by `make images`: `python3 -m hack.images.build [NAME|all]…`, base and the names below. Prints a line for
 each (name, reference, digest, archive) and writes .cluster/images.json. Standard library only; needs root and
 Debian's mmdebstrap, buildah, skopeo and zstd.
 """
@@ -42,6 +42,7 @@ INPUTS = {
     "operator": ("pyproject.toml", "README.md", "LICENSE", "operator", "runtime", "requirements/operator.txt",
                  "requirements/operator.wheel.txt"),
     "runtime": ("runtime/slipway_runtime", "requirements/runtime.txt"),
+    "optimizer": ("runtime/slipway_runtime", "requirements/optimizer.txt"),
 }  # fmt: skip
 PYTHON = "3.14"  # what requirements/ of the images are locked for, as hack/lock.sh says
 KEPT = 3  # archives of a target that stay in the cache

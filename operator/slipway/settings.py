@@ -18,6 +18,8 @@ class Images:
 
     runtime: str = "docker.io/slipway/runtime:0.1.0"
     llamacpp: str = "docker.io/slipway/llamacpp:0.1.0"
+    optimizer: str = "docker.io/slipway/optimizer:0.1.0"
+    """The runtime with PyTorch's tools: for Jobs that compute with weights in safetensors."""
     engines: tuple[tuple[str, str], ...] = ()
     """``ENGINE/ACCELERATOR`` to an image in place of the engine's own default, ``vllm/nvidia``."""
     pinned: str = ""
@@ -137,6 +139,7 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
     images = Images(
         runtime=env.get("SLIPWAY_IMAGE_RUNTIME", default.images.runtime),
         llamacpp=env.get("SLIPWAY_IMAGE_LLAMACPP", default.images.llamacpp),
+        optimizer=env.get("SLIPWAY_IMAGE_OPTIMIZER", default.images.optimizer),
         engines=tuple(sorted(json.loads(env.get("SLIPWAY_ENGINE_IMAGES", "{}")).items())),
         pull_policy=env.get("SLIPWAY_IMAGE_PULL_POLICY", default.images.pull_policy),
         pull_secrets=tuple(json.loads(env.get("SLIPWAY_IMAGE_PULL_SECRETS", "[]"))),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SUMMARIES = {
     "inspect": "resolve the revision to a commit and read the model's facts, without its weights",
     "fetch": "download the commit's files into the store; resumes where a killed try stopped",
+    "merge": "fold LoRA adapters into the model's weights",
+    "prune": "remove weights or layers that the model misses least",
+    "distill": "teach a smaller model what the model says",
     "convert": "turn the fetched files into one GGUF file of 16-bit floats",
     "quantize": "bring the parent's GGUF file to a lower level",
     "evaluate": "measure the model's perplexity on the text that the image carries",
@@ -24,19 +27,22 @@ SUMMARIES = {
 }
 EPILOG = f"""\
 Everything else comes by environment:
-  SLIPWAY_SOURCE            hf://ORG/NAME, https://HOST/NAME.gguf#sha256=HEX
+  SLIPWAY_SOURCE            hf://ORG/NAME, s3://BUCKET/FOLDER, https://HOST/NAME.gguf#sha256=HEX
                                                               (inspect, fetch)
   SLIPWAY_REVISION          branch, tag, commit or pin; main  (inspect, fetch: the commit or pin)
   SLIPWAY_ROLE              of a source beside another one: {", ".join(ROLES)}   (inspect)
   SLIPWAY_TRUST_REMOTE_CODE true: with the repository's own Python files   (inspect, fetch)
   HF_ENDPOINT               another hub than the public one   (inspect, fetch)
+  SLIPWAY_ENDPOINT_S3       another service than AWS          (inspect, fetch)
+  SLIPWAY_S3_REGION         us-east-1                         (inspect, fetch)
+  SLIPWAY_ENDPOINT_MODELSCOPE, _OCI, _OLLAMA   in place of the public service   (inspect, fetch)
   SLIPWAY_ENDPOINT_HTTPS    a mirror: URL/HOST/PATH is asked  (inspect, fetch)
-  SLIPWAY_ENDPOINT_S3, _OCI, _MODELSCOPE, _OLLAMA   in place of the public service   (inspect, fetch)
   SLIPWAY_ALLOWED_HOSTS     hub.example.com,.example.org; all (inspect, fetch)
   SLIPWAY_ORIGIN=/origin    where the claim of pvc:// is      (inspect, fetch)
   SLIPWAY_CA_FILE           authorities trusted beside the public ones   (inspect, fetch)
-  SLIPWAY_METHOD            gguf                              (convert, quantize, publish)
-  SLIPWAY_LEVEL             Q4_K_M, Q8_0, ...                 (quantize, publish)
+  SLIPWAY_METHOD            gguf, awq, merge, ...             (every stage but inspect and fetch)
+  SLIPWAY_LEVEL             Q4_K_M, Q8_0, W4A16, ...          (the same)
+  SLIPWAY_OPTIONS           {{"groupSize": "128"}}              (the same)
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
   SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
   SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure

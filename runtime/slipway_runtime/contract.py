@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-STAGES = ("inspect", "fetch", "convert", "quantize", "evaluate", "publish", "benchmark")
+STAGES = (
+    "inspect", "fetch", "merge", "prune", "distill", "convert", "quantize", "evaluate", "publish",
+    "benchmark",
+)  # fmt: skip
 """Every stage is a subcommand of ``slipway-runtime``; one Job runs one stage."""
 
 LEVELS = (
@@ -23,6 +26,8 @@ PARENT = "/parent"
 ``/parent/published``."""
 ORIGIN = "/origin"
 """Where inspect and fetch mount the claim of a source pvc://CLAIM/PATH, read-only."""
+INPUTS = "/inputs"
+"""Where a Job mounts further artifacts read-only, each in a folder of its own: ``/inputs/NAME/published``."""
 TOKEN_FILE = "/credentials/token"  # noqa: S105 - a path, no secret
 """Where the credential's key ``token`` is mounted, when there is one; its other keys lie beside it."""
 CREDENTIAL_KEYS = (
@@ -110,6 +115,7 @@ REASONS: dict[str, str] = {
     "StoreTooSmall": "the whole store is smaller than what must be written; figures are in the message",
     "Terminated": "the pod was asked to stop: tried again by itself",
     "TokenRejected": "the hub does not know the token",
+    "TooManyFiles": "the source lists more files than any model has: its address is too short",
     "ToolMissing": "a program of the image is missing",
     "TruncatedWeights": "a safetensors file is shorter than its own header says",
     "UnknownLevel": "the method has no such level",

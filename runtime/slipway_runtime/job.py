@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Job:
         revision: branch, tag or commit; fetch wants the commit.
         store: this artifact's claim, read-write.
         parent: the parent artifact's claim, read-only.
+        inputs: folder with the claims of further artifacts, read-only.
         token_file: exists only when a credential was named.
         expected_bytes: what the planner thinks this stage writes; 0 when it doesn't say.
         environment: everything else, for what only one stage needs.
@@ -35,6 +37,7 @@ class Job:
     expected_bytes: int
     store: Path
     parent: Path
+    inputs: Path
     token_file: Path
     environment: Mapping[str, str]
     progress: Progress
@@ -53,6 +56,23 @@ class Job:
     def parent_published(self) -> Path:
         """The parent artifact, whole."""
         return self.parent / contract.PUBLISHED
+
+    def input_published(self, name: str) -> Path:
+        """The further artifact of that name, whole."""
+        return self.inputs / name / contract.PUBLISHED
+
+    def options(self) -> Mapping[str, str]:
+        """Return the recipe's options, name to value; RequestError when they are no map of strings."""
+        text = self.environment.get("SLIPWAY_OPTIONS") or "{}"
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+            raise RequestError(
+                "MissingInput", f"SLIPWAY_OPTIONS must be a JSON map of strings, and is {text!r}"
+            )
+        return found
 
     def credential(self, key: str) -> str | None:
         """Return one key of the source's Secret, of ``contract.CREDENTIAL_KEYS``; None when it lacks it."""
@@ -107,7 +127,7 @@ def parse_number(environment: Mapping[str, str], name: str, default: int) -> int
 
 
 def read_job(stage: str, environment: Mapping[str, str], progress: Callable[[str], Progress]) -> Job:
-    """Build the Job of a stage; SLIPWAY_STORE, _PARENT and _TOKEN_FILE move the mounts, for runs by hand."""
+    """Build the Job of a stage; SLIPWAY_STORE, _PARENT, _INPUTS, _TOKEN_FILE move mounts in runs by hand."""
     get = environment.get
     return Job(
         stage=stage,
@@ -120,6 +140,7 @@ def read_job(stage: str, environment: Mapping[str, str], progress: Callable[[str
         expected_bytes=parse_number(environment, "SLIPWAY_EXPECTED_BYTES", 0),
         store=Path(get("SLIPWAY_STORE") or contract.STORE),
         parent=Path(get("SLIPWAY_PARENT") or contract.PARENT),
+        inputs=Path(get("SLIPWAY_INPUTS") or contract.INPUTS),
         token_file=Path(get("SLIPWAY_TOKEN_FILE") or contract.TOKEN_FILE),
         environment=environment,
         progress=progress(stage),

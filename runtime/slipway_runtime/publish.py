@@ -1,7 +1,7 @@
 """The stage publish: model, chat template and manifest appear at once, verified. Called by stage.py.
 
 ``/store/work`` → ``/store/.publishing`` → one rename → ``/store/published``. Killed anywhere, the next try
-ends in the same place.
+ends in the same place. The model is one GGUF file, or a folder whose files are published as they are.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slipway_runtime import files
+from slipway_runtime import files, model_folder
 from slipway_runtime.artifact import MODEL, find_model, read_maker
+from slipway_runtime.contract import MANIFEST
 from slipway_runtime.errors import DataError
 from slipway_runtime.gguf_file import read_text
 from slipway_runtime.job import Job
@@ -39,6 +40,12 @@ def publish(job: Job) -> dict[str, Any]:
 
 def recover(job: Job, staging: Path) -> None:
     """Undo a publication that was killed before its rename: the model goes back to work."""
+    folder = job.work / model_folder.FOLDER
+    if staging.is_dir() and not (staging / MODEL).is_file() and model_folder.read_maker(job):
+        if not folder.exists():
+            (staging / MANIFEST).unlink(missing_ok=True)
+            files.commit(staging, folder)
+        return
     if (staging / MODEL).is_file() and not (job.work / MODEL).exists():
         job.work.mkdir(parents=True, exist_ok=True)
         files.commit(staging / MODEL, job.work / MODEL)
@@ -46,6 +53,28 @@ def recover(job: Job, staging: Path) -> None:
 
 
 def _publish(job: Job, staging: Path) -> dict[str, Any]:
+    made = model_folder.read_maker(job)
+    return _publish_folder(job, staging, *made) if made else _publish_file(job, staging)
+
+
+def _publish_folder(job: Job, staging: Path, maker: str, entries: list[files.FileEntry]) -> dict[str, Any]:
+    folder, _ = model_folder.find_folder(job)
+    total, done = sum(entry.bytes for entry in entries), 0
+    for entry in entries:
+        if not files.is_whole(folder / entry.path, entry):
+            raise _damaged(folder / entry.path, "the bytes of its record are no longer there")
+        done += entry.bytes
+        job.progress.report(done, total, in_bytes=True)
+    shutil.rmtree(staging, ignore_errors=True)
+    folder.replace(staging)
+    files.write_manifest(staging, entries, maker, {"method": job.method, "level": job.level})
+    shutil.rmtree(job.published, ignore_errors=True)  # without a manifest it is nobody's
+    files.commit(staging, job.published)
+    remove_work(job)
+    return files.published_summary(job.published, entries)
+
+
+def _publish_file(job: Job, staging: Path) -> dict[str, Any]:
     model, promised = find_model(job)
     entry = verified_entry(job, model, promised)
     maker = (read_maker(job) or {}).get("stage", "convert")
@@ -65,13 +94,16 @@ def verified_entry(job: Job, model: Path, promised: str) -> files.FileEntry:
     size = model.stat().st_size
     sha256 = files.sha256_of(model, lambda done: job.progress.report(done, size, in_bytes=True))
     if sha256 != promised:
-        raise DataError(
-            "DigestMismatch",
-            f"{model} has sha256 {sha256}, but {promised} was written: the volume is damaged. "
-            "Delete the ModelArtifact with its claim to build it again",
-        )
+        raise _damaged(model, f"it has sha256 {sha256}, but {promised} was written")
     LOGGER.info("%s verified, sha256 %s", MODEL, sha256)
     return files.FileEntry(MODEL, size, sha256)
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(
+        "DigestMismatch",
+        f"{path}: {why}: the volume is damaged. Delete the ModelArtifact with its claim to build it again",
+    )
 
 
 def write_chat_template(model: Path, folder: Path) -> list[files.FileEntry]:

@@ -21,9 +21,12 @@ from slipway_runtime.progress import Progress, format_seconds
 STAGE_FUNCTIONS = {
     "inspect": "slipway_runtime.inspection:inspect",
     "fetch": "slipway_runtime.fetch:fetch",
-    "convert": "slipway_runtime.methods:convert",
-    "quantize": "slipway_runtime.methods:quantize",
-    "evaluate": "slipway_runtime.evaluate.perplexity:evaluate",
+    "merge": "slipway_runtime.methods:run",
+    "prune": "slipway_runtime.methods:run",
+    "distill": "slipway_runtime.methods:run",
+    "convert": "slipway_runtime.methods:run",
+    "quantize": "slipway_runtime.methods:run",
+    "evaluate": "slipway_runtime.evaluate:evaluate",
     "publish": "slipway_runtime.publish:publish",
     "benchmark": "slipway_runtime.benchmark.load:benchmark",
 }

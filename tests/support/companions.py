@@ -7,7 +7,7 @@ from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
-from slipway.manifests.artifacts import chain_of
+from slipway.manifests.artifacts import Made, chain_of
 from slipway.manifests.companions import published_companion, with_chains
 from slipway.manifests.owner import PublishedCompanion
 from slipway.plan.companions import Companion, wanted
@@ -16,7 +16,7 @@ from tests.support.planning import COMMIT, MODELS
 
 DRAFT = {"source": "hf://acme/draft"}
 """A draft, as a spec names it."""
-SOURCE = chain_of("hf://acme/model", COMMIT, [("source", None, 0)], None)[0].name
+SOURCE = chain_of("hf://acme/model", COMMIT, [Made("source", None, 0)], None)[0].name
 """Source artifact of the model that tests are about."""
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from slipway.api.base import Bounded, Condition, Figure, Model, Name, Rule
 from slipway.api.modeldeployment import FailureStatus, Store
+from slipway_runtime.methods import methods
+
+INPUT_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+if TYPE_CHECKING:
+    RecipeMethod = str
+else:
+    RecipeMethod = Literal["source", *sorted(methods())]
+"""Grows with the files of ``slipway_runtime.methods``."""
+Option = Annotated[str, Field(max_length=256)]
 
 
 class ArtifactSource(Model):
@@ -24,19 +33,30 @@ class ArtifactSource(Model):
 class Recipe(Model):
     """What is made of the source."""
 
-    method: Literal["source", "gguf"]
-    """source is the snapshot itself, gguf a file for llama.cpp."""
+    method: RecipeMethod
+    """source is the snapshot itself; every other is a method that Jobs have."""
     level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
-    """F16 or a quantisation level; absent for source."""
+    """What the method makes, such as Q4_K_M or W4A16."""
+    options: Annotated[dict[str, Option], Field(max_length=32)] | None = None
+    """What else the method was asked for, such as groupSize: "128"."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="has(self.level) == (self.method == 'gguf')",
-            holds=lambda recipe: (recipe.level is not None) == (recipe.method == "gguf"),
-            message="a gguf recipe has a level, a source has none",
+            cel="has(self.level) || self.method == 'source'",
+            holds=lambda recipe: recipe.level is not None or recipe.method == "source",
+            message="a recipe has a level, unless it is the source itself",
             field="level",
         ),
     )
+
+
+class Input(Model):
+    """An artifact that is read beside the parent."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=INPUT_NAME)]
+    """What the method calls it, such as adapter-support or calibration."""
+    artifact: Annotated[str, Field(min_length=1, max_length=63)]
+    """ModelArtifact of this namespace."""
 
 
 class ModelArtifactSpec(Model):
@@ -48,6 +68,8 @@ class ModelArtifactSpec(Model):
     """What is made of it."""
     parent: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """ModelArtifact that this one is made from; absent for a source."""
+    inputs: Annotated[list[Input], Field(max_length=16)] | None = None
+    """Further artifacts that it is made of: adapters to merge, texts to calibrate with, a teacher."""
     expected_bytes: Annotated[int, Field(ge=0)]
     """Size in bytes by which claim, memory and deadline are computed."""
     store: Store | None = None

@@ -46,7 +46,7 @@ FORMS: Final = (
     ),
     Form(
         "s3",
-        "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?",
+        "[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9](/.*)?",
         "s3://BUCKET/PREFIX, such as s3://models/qwen/Qwen2.5-7B-Instruct",
         "a bucket has no branches",
     ),

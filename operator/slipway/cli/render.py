@@ -277,6 +277,6 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
         if settings.network_policy:
             objects.append(build_artifact_job_policy(owner, artifact, settings))
         beside = one.parent or pinned.anchor(one.name)
-        own = replace(inputs, parent_claim=beside, facts=pinned.facts_of(one.name))
+        own = replace(inputs, parent_claim=beside, inputs=one.made.inputs, facts=pinned.facts_of(one.name))
         objects += [build_stage_job(owner, artifact, stage, 1, own, settings) for stage in stages(artifact)]
     return objects

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api import API_VERSION
@@ -22,15 +22,38 @@ CONVERTED = ("F16", "BF16")
 
 
 @dataclass(frozen=True)
+class Made:
+    """One step of a chain: what is made of the artifact before it.
+
+    Attributes:
+        method: ``source``, or a name of ``slipway_runtime.methods``.
+        level: what the method makes; None for the source.
+        expected_bytes: of the result.
+        options: what else the method is asked for, name to value.
+        inputs: further artifacts that it reads, name for the method to name of the artifact.
+    """
+
+    method: str
+    level: str | None
+    expected_bytes: int
+    options: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> list[Any]:
+        """What the artifact's name is made of; options and inputs only where there are any."""
+        more = [dict(one) for one in (self.options, self.inputs) if one]
+        return [self.method, self.level, *more]
+
+
+@dataclass(frozen=True)
 class ArtifactPlan:
     """One ModelArtifact to be.
 
     Attributes:
         name: ``<model-slug>-<source|f16|level>-<hash10>``, at most 50 characters.
-        method: ``source`` or ``gguf``.
-        level: ``F16`` or a level; None for the source.
+        made: how, and how large: by its size claim, memory and deadline are computed.
         parent: name of the artifact that it is made from; None for the source.
-        expected_bytes: size by which claim, memory and deadline are computed.
         store: the user's wishes for the claim; no part of the name.
         code: the repository's own Python files are fetched, too.
     """
@@ -38,12 +61,15 @@ class ArtifactPlan:
     name: str
     uri: str
     commit: str
-    method: str
-    level: str | None
+    made: Made
     parent: str | None
-    expected_bytes: int
     store: Store | None
     code: bool = False
+
+    @property
+    def level(self) -> str:
+        """For people: its level, ``source`` of a source."""
+        return self.made.level or "source"
 
 
 def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
@@ -51,18 +77,18 @@ def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[A
 
     An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
     """
-    steps: list[tuple[str, str | None, int]] = [("source", None, plan.sizes.source)]
+    steps = [Made("source", None, plan.sizes.source)]
     if plan.form == "gguf":
         if plan.level not in CONVERTED:
-            steps.append(("gguf", "F16", plan.sizes.f16))
-        steps.append(("gguf", plan.level, plan.sizes.level))
+            steps.append(Made("gguf", "F16", plan.sizes.f16))
+        steps.append(Made("gguf", plan.level, plan.sizes.level))
     return chain_of(spec.model.source, commit, steps, spec.store, code=spec.model.trust_remote_code is True)
 
 
 def chain_of(
     uri: str,
     commit: str,
-    steps: Sequence[tuple[str, str | None, int]],
+    steps: Sequence[Made],
     store: Store | None,
     beside: str = "",
     *,
@@ -73,19 +99,19 @@ def chain_of(
     Args:
         uri: of the source.
         commit: of it.
-        steps: method, level and expected bytes of each.
+        steps: how each is made.
         store: where they lie.
         beside: artifact on whose node or zone they have to lie; empty for anywhere.
         code: with the repository's own Python files.
     """
     more = [*([beside] if beside else []), *([CODE] if code else [])]
     chain: list[ArtifactPlan] = []
-    recipe: list[list[str | None]] = []
-    for method, level, expected_bytes in steps:
-        recipe.append([method, level])
-        name = _name(uri, level or method, digest([uri, commit, recipe, *more]))
+    recipe: list[list[Any]] = []
+    for made in steps:
+        recipe.append(made.recipe)
+        name = _name(uri, made.level or made.method, digest([uri, commit, recipe, *more]))
         parent = chain[-1].name if chain else None
-        chain.append(ArtifactPlan(name, uri, commit, method, level, parent, expected_bytes, store, code))
+        chain.append(ArtifactPlan(name, uri, commit, made, parent, store, code))
     return chain
 
 
@@ -98,12 +124,17 @@ def _name(uri: str, kind: str, hashed: str) -> str:
 
 def build_artifact(plan: ArtifactPlan, owners: Sequence[Owner], namespace: str) -> dict[str, Any]:
     """The ModelArtifact; every owner is a plain (non-controller) reference, since several may share it."""
-    recipe = {"method": plan.method} | ({"level": plan.level} if plan.level else {})
+    made = plan.made
+    recipe: dict[str, Any] = {"method": made.method} | ({"level": made.level} if made.level else {})
+    if made.options:
+        recipe["options"] = dict(made.options)
     spec: dict[str, Any] = {
         "source": {"uri": plan.uri, "commit": plan.commit, **({"code": True} if plan.code else {})},
         "recipe": recipe,
-        "expectedBytes": plan.expected_bytes,
+        "expectedBytes": made.expected_bytes,
     }
+    if made.inputs:
+        spec["inputs"] = [{"name": name, "artifact": one} for name, one in made.inputs.items()]
     if plan.parent:
         spec["parent"] = plan.parent
     if store := plan.store.model_dump(by_alias=True, exclude_none=True) if plan.store else {}:

@@ -9,7 +9,7 @@ from typing import Any
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
 from slipway.manifests import names, pod
-from slipway.manifests.artifacts import ArtifactPlan, chain_of
+from slipway.manifests.artifacts import ArtifactPlan, Made, chain_of
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
 from slipway.plan.capacity import spreads
 from slipway.plan.companions import DRAFT_LEVEL, LORA, Companion, Wanted, wanted
@@ -32,10 +32,10 @@ def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source
         form: of the served files, as of the plan.
         source: name of the model's source artifact.
     """
-    steps: list[tuple[str, str | None, int]] = [("source", None, one.download_bytes)]
+    steps = [Made("source", None, one.download_bytes)]
     if one.facts is not None and form == "gguf":
         made = sizes(one.facts, DRAFT_LEVEL)
-        steps += [("gguf", "F16", made.f16), ("gguf", DRAFT_LEVEL, made.level)]
+        steps += [Made("gguf", "F16", made.f16), Made("gguf", DRAFT_LEVEL, made.level)]
     # An adapter is weights alone.
     code = spec.model.trust_remote_code is True and one.kind != LORA
     anywhere = chain_of(one.uri, one.commit, steps, spec.store, code=code)

@@ -9,11 +9,15 @@ from slipway.plan.facts import ModelFacts
 from slipway.plan.memory import largest_tensor
 from slipway.plan.quantities import GIB, MIB, bytes_text, round_up
 from slipway.settings import Settings
+from slipway_runtime.methods import GGUF
 
 BASE_SECONDS = 1800
 """Part of every deadline: image pull, scheduling and a slow start on a small node."""
 BYTES_PER_SECOND = {
     "fetch": 500_000,
+    "merge": 1_000_000,
+    "prune": 50_000,
+    "distill": 10_000,
     "convert": 5_000_000,
     "quantize": 1_000_000,
     "evaluate": 250_000,
@@ -27,6 +31,10 @@ CONVERT_BYTES = 6.0
 and 201 million weights); the source is mapped. 8.5 GB for Gemma 3 27B, whose vocabulary is the largest."""
 QUANTIZE_BYTES = 5.1
 """The same for llama-quantize: measured 4.82 for Q4_K_M, 5.06 for Q8_0; the f16 file is mapped."""
+PYTORCH = 2 * GIB
+"""PyTorch, transformers and their tools, calibration texts and activations of a layer."""
+WHOLE_MODELS = 2.0
+"""How many times the 16-bit model may lie in memory."""
 SLACK = 512 * MIB
 """Beside the tensor: tokenizer, buffers, and pages of files that are written faster than the disk takes."""
 UNKNOWN_TENSOR = 1_500_000_000
@@ -40,10 +48,17 @@ class Subject:
     Attributes:
         expected_bytes: size of the artifact; 0 for inspect and benchmark.
         facts: of the model; None when they are not known.
+        form: of the result, as of ``slipway_runtime.methods``.
     """
 
     expected_bytes: int = 0
     facts: ModelFacts | None = None
+    form: str = GGUF
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the 16-bit model; without facts, as if the result had 4 bits a weight."""
+        return 2 * self.facts.parameters if self.facts else 4 * self.expected_bytes
 
     @property
     def tensor(self) -> int:
@@ -81,19 +96,31 @@ def _convert(subject: Subject) -> tuple[int, int]:
     return TORCH + tensor // 4, TORCH + SLACK + tensor
 
 
+def _whole(subject: Subject) -> tuple[int, int]:
+    """PyTorch with all of a model in memory, and a copy of what is written."""
+    return PYTORCH // 4 + subject.weights, PYTORCH + SLACK + round(WHOLE_MODELS * subject.weights)
+
+
 def _quantize(subject: Subject) -> tuple[int, int]:
-    """A tensor at a time."""
+    """A tensor at a time; with PyTorch the whole model."""
+    if subject.form != GGUF:
+        return _whole(subject)
     tensor = round(QUANTIZE_BYTES * subject.tensor)
     return 256 * MIB + tensor // 4, SLACK + tensor
 
 
 def _evaluate(subject: Subject) -> tuple[int, int]:
     """Logits of a batch (7 KB a vocabulary entry measured); weights are mapped, resident if there is room."""
+    if subject.form != GGUF:
+        return _whole(subject)
     size = subject.expected_bytes
     return 512 * MIB + size // 10, 2560 * MIB + size + size // 10
 
 
 MEMORY: Mapping[str, Callable[[Subject], tuple[int, int]]] = {
+    "merge": _whole,
+    "prune": _whole,
+    "distill": _whole,
     "inspect": lambda _: (128 * MIB, 512 * MIB),
     "fetch": lambda _: (256 * MIB, GIB),
     "convert": _convert,
@@ -103,6 +130,10 @@ MEMORY: Mapping[str, Callable[[Subject], tuple[int, int]]] = {
     "benchmark": lambda _: (512 * MIB, 2 * GIB),
 }
 """Stage to request and limit, bytes. Less than the peak is requested: a small node takes the Job, too."""
+
+
+COMPUTING = frozenset({"merge", "prune", "distill", "convert", "quantize", "evaluate", "benchmark"})
+"""Stages that keep a core busy."""
 
 
 def stage_size(stage: str, subject: Subject, settings: Settings) -> JobSize:
@@ -115,6 +146,6 @@ def stage_size(stage: str, subject: Subject, settings: Settings) -> JobSize:
     """
     memory, limit = (settings.job_memory_factor * one for one in MEMORY[stage](subject))
     seconds = BASE_SECONDS + subject.expected_bytes // BYTES_PER_SECOND.get(stage, 1_000_000_000)
-    cpu = 250 if stage in ("convert", "quantize", "evaluate", "benchmark") else 100
+    cpu = 250 if stage in COMPUTING else 100
     deadline = min(seconds, settings.job_deadline_seconds)
     return JobSize(cpu, round_up(memory, MIB), round_up(limit, MIB), deadline)

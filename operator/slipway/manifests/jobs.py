@@ -5,24 +5,26 @@ Called by the passes and ``slipway render``; what a Job is given is said in ``sl
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import engine_named
-from slipway.manifests import names, pod, sources
+from slipway.manifests import names, sources
 from slipway.manifests.artifacts import CONVERTED
-from slipway.manifests.job_sizes import JobSize, Subject, stage_size
-from slipway.manifests.owner import Owner, child
+from slipway.manifests.job_pod import Work, build_job, with_memory
+from slipway.manifests.job_sizes import Subject
+from slipway.manifests.owner import Owner
 from slipway.manifests.placement import Placement, job_placement
 from slipway.manifests.service import service_url
 from slipway.plan.companions import LORA, Wanted, role
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
-from slipway.plan.quantities import bytes_text, quantity
-from slipway.resources import JOB
 from slipway.settings import Settings
 from slipway_runtime import contract
+from slipway_runtime.methods import GGUF, SAFETENSORS, methods
 
 __all__ = [
     "StageInputs",
@@ -34,13 +36,8 @@ __all__ = [
     "with_memory",
 ]
 
-CONTAINER = "stage"
-PROGRAM = "slipway-runtime"
-KEEP_SECONDS = 86400
-"""A finished Job and its log stay for a day; its result is in status at once."""
-SCRATCH_LIMIT = "1Gi"
-HUB_STAGES = ("inspect", "fetch")
-"""Stages that read the source: they alone get its address, the credential, the proxy and the CA."""
+READERS = ("merge", "prune", "distill", "quantize", "evaluate")
+"""Stages that get what the recipe reads beside the parent."""
 DEFAULT_REVISION = "main"
 BENCHMARK = {
     "SLIPWAY_CONCURRENCIES": "1,4",
@@ -58,37 +55,42 @@ class StageInputs:
     Attributes:
         secret: name of the Secret with key ``token`` (mounted for ``fetch`` only); None for none.
         parent_claim: claim of the parent artifact; of a companion's source ``Pinned.anchor``; else None.
+        inputs: name of each further artifact that the recipe reads to its claim.
         facts: of the model, for the memory; None when they can't be read: then sizes are guessed.
         placement: where the engine may run, so that it can read the volume.
     """
 
     secret: str | None = None
     parent_claim: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
     facts: ModelFacts | None = None
     placement: Placement = field(default_factory=Placement)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One Job, before it is put into Kubernetes' shape."""
-
-    name: str
-    stage: str
-    labels: dict[str, str]
-    env: dict[str, str]
-    subject: Subject = field(default_factory=Subject)
-    store_claim: str | None = None
-    parent_claim: str | None = None
-    secret: str | None = None
-    placement: Placement = field(default_factory=Placement)
-
-
 def stages(artifact: dict[str, Any]) -> tuple[str, ...]:
-    """Stages of an artifact's kind, in order: fetch; or convert or quantize, then evaluate and publish."""
+    """Stages of an artifact's kind, in order: fetch; or what makes it, then evaluate and publish."""
     recipe = artifact["spec"]["recipe"]
     if recipe["method"] == "source":
         return ("fetch",)
-    return ("convert" if recipe["level"] in CONVERTED else "quantize", "evaluate", "publish")
+    return (making_stage(recipe["method"], recipe["level"]), "evaluate", "publish")
+
+
+def making_stage(method: str, level: str) -> str:
+    """The stage that makes a level of a method."""
+    return "convert" if method == GGUF and level in CONVERTED else methods()[method].STAGE
+
+
+def form_of(method: str) -> str:
+    """What a method leaves: ``gguf`` or ``safetensors``; a source is taken for what it says itself."""
+    known = methods().get(method)
+    return known.FORM if known else SAFETENSORS
+
+
+def stage_image(method: str, stage: str, settings: Settings) -> str:
+    """Image of a stage: what makes and measures the method's form needs its tools, the rest does not."""
+    known = methods().get(method)
+    tools = known is not None and stage not in ("fetch", "publish") and known.IMAGE == "optimizer"
+    return settings.images.optimizer if tools else settings.images.runtime
 
 
 def job_name(subject: str, stage: str, attempt: int) -> str:
@@ -111,7 +113,7 @@ def build_inspect_job(
     """
     source, kind = companion or spec.model, companion.kind if companion else role(spec)
     trusts = spec.model.trust_remote_code is True and kind != LORA
-    work = _Work(
+    work = Work(
         name=job_name(f"{owner.name}-{spec_hash[:6]}", "inspect", attempt),
         stage="inspect",
         labels={"model": owner.name, "spec-hash": spec_hash},
@@ -124,7 +126,7 @@ def build_inspect_job(
         secret=spec.model.secret_ref.name if spec.model.secret_ref else None,
         placement=job_placement(spec),
     )
-    return _job(owner, work, settings)
+    return build_job(owner, work, settings)
 
 
 def build_stage_job(
@@ -146,22 +148,27 @@ def build_stage_job(
         "SLIPWAY_SOURCE": spec["source"]["uri"],
         "SLIPWAY_REVISION": spec["source"]["commit"],
         "SLIPWAY_EXPECTED_BYTES": str(expected),
-        **sources.trusted_code(stage == "fetch" and spec["source"].get("code") is True),
+        **sources.trusted_code(spec["source"].get("code") is True),
     }
-    if spec["recipe"]["method"] != "source":
-        env |= {"SLIPWAY_METHOD": spec["recipe"]["method"], "SLIPWAY_LEVEL": spec["recipe"]["level"]}
-    work = _Work(
+    recipe = spec["recipe"]
+    if recipe["method"] != "source":
+        env |= {"SLIPWAY_METHOD": recipe["method"], "SLIPWAY_LEVEL": recipe["level"]}
+    if recipe.get("options"):
+        env["SLIPWAY_OPTIONS"] = json.dumps(recipe["options"], sort_keys=True, separators=(",", ":"))
+    work = Work(
         name=job_name(owner.name, stage, attempt),
         stage=stage,
         labels={"artifact": owner.name},
         env=env,
-        subject=Subject(expected, inputs.facts),
+        subject=Subject(expected, inputs.facts, form_of(recipe["method"])),
         store_claim=owner.name,
         parent_claim=inputs.parent_claim,
+        inputs=inputs.inputs if stage in READERS else {},
+        image=stage_image(recipe["method"], stage, settings),
         secret=inputs.secret,
         placement=inputs.placement,
     )
-    return _job(owner, work, settings)
+    return build_job(owner, work, settings)
 
 
 def build_benchmark_job(
@@ -182,7 +189,7 @@ def build_benchmark_job(
     # Of several pods any may answer, with counters of its own.
     alone = spec.replicas == 1 and spec.autoscaling is None
     guesses = alone and spec.engine and spec.engine.speculative and metrics.drafted
-    work = _Work(
+    work = Work(
         name=job_name(revision, "benchmark", attempt),
         stage="benchmark",
         labels={"model": owner.name, "revision": revision},
@@ -198,85 +205,4 @@ def build_benchmark_job(
         parent_claim=source_claim,
         placement=job_placement(spec, plan),
     )
-    return _job(owner, work, settings)
-
-
-def _job(owner: Owner, work: _Work, settings: Settings) -> dict[str, Any]:
-    labels = names.labels(work.stage, names.JOB_COMPONENT, stage=work.stage, **work.labels)
-    size = stage_size(work.stage, work.subject, settings)
-    return {
-        **child(owner, JOB, labels, name=work.name),
-        "spec": {
-            # Attempts are the operator's: it alone knows which failures another try can mend.
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": size.deadline_seconds,
-            "ttlSecondsAfterFinished": KEEP_SECONDS,
-            "podFailurePolicy": {"rules": [_permanent()]},
-            "template": {"metadata": {"labels": labels}, "spec": _pod_spec(work, size, settings)},
-        },
-    }
-
-
-def _permanent() -> dict[str, Any]:
-    """A permanent failure ends the Job at once.
-
-    Nothing is ignored: a drained pod and one that its node threw out for its appetite have one condition, and
-    only the operator reads its reason.
-    """
-    exits = sorted(int(code) for code in contract.PERMANENT)
-    return {
-        "action": "FailJob",
-        "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": exits},
-    }
-
-
-def with_memory(job: dict[str, Any], factor: int) -> dict[str, Any]:
-    """The Job with ``factor`` times its memory limit, for the try after one that was killed for memory."""
-    if factor == 1:
-        return job
-    template = job["spec"]["template"]
-    container = template["spec"]["containers"][0]
-    limits = container["resources"]["limits"]
-    more = {**limits, "memory": bytes_text(int(quantity(limits["memory"])) * factor)}
-    containers = [{**container, "resources": {**container["resources"], "limits": more}}]
-    pod_spec = {**template["spec"], "containers": containers}
-    return {**job, "spec": {**job["spec"], "template": {**template, "spec": pod_spec}}}
-
-
-def _pod_spec(work: _Work, size: JobSize, settings: Settings) -> dict[str, Any]:
-    volumes, mounts = _volumes(work, settings)
-    outside = sources.environment(settings) if work.stage in HUB_STAGES else {}
-    container = {
-        "name": CONTAINER,
-        "image": settings.images.runtime,
-        "imagePullPolicy": settings.images.pull_policy,
-        "command": [PROGRAM, work.stage],
-        "env": pod.env_list({"HOME": "/tmp", **outside, **work.env}),  # noqa: S108 - an emptyDir
-        "resources": size.resources(),
-        "securityContext": pod.container_security(),
-        "terminationMessagePath": contract.TERMINATION_LOG,
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts,
-    }
-    return {
-        **pod.pod_basics(settings),
-        **work.placement.fields(),
-        "restartPolicy": "Never",
-        "containers": [container],
-        "volumes": volumes,
-    }
-
-
-def _volumes(work: _Work, settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Volumes and their mounts: scratch, own store, parent's store, source's claim, credential, CA."""
-    volumes, mounts = [pod.scratch("tmp", SCRATCH_LIMIT)], [pod.mount("tmp", "/tmp")]  # noqa: S108 - an emptyDir
-    if work.store_claim:
-        volumes.append(pod.claim_volume("store", work.store_claim))
-        mounts.append(pod.mount("store", contract.STORE))
-    if work.parent_claim:
-        volumes.append(pod.claim_volume("parent", work.parent_claim, read_only=True))
-        mounts.append(pod.mount("parent", contract.PARENT, read_only=True))
-    if work.stage in HUB_STAGES:
-        more, theirs = sources.volumes(work.env["SLIPWAY_SOURCE"], work.secret, settings)
-        volumes, mounts = [*volumes, *more], [*mounts, *theirs]
-    return volumes, mounts
+    return build_job(owner, work, settings)

@@ -48,9 +48,17 @@ def owners(raw: Raw) -> list[str]:
     return [f"owner:{ref['uid']}" for ref in raw["metadata"].get("ownerReferences", ())]
 
 
+def inputs_of(artifact: Raw, get: Callable[[str, str], Raw | None]) -> dict[str, Raw]:
+    """Artifacts that one is made of beside its parent, by its method's names for them; those that exist."""
+    namespace = artifact["metadata"]["namespace"]
+    found = {one["name"]: get(namespace, one["artifact"]) for one in artifact["spec"].get("inputs") or ()}
+    return {name: raw for name, raw in found.items() if raw is not None}
+
+
 def _artifact(raw: Raw) -> list[str]:
-    parent = raw.get("spec", {}).get("parent")
-    above = [f"parent:{raw['metadata']['namespace']}/{parent}"] if parent else []
+    spec, namespace = raw.get("spec", {}), raw["metadata"]["namespace"]
+    names = [spec.get("parent"), *(one["artifact"] for one in spec.get("inputs") or ())]
+    above = [f"parent:{namespace}/{name}" for name in names if name]
     return owners(raw) + above
 
 

@@ -131,6 +131,7 @@ class ArtifactObserved:
     Attributes:
         users: ModelDeployments that live and use it by a revision or an owner reference.
         parent: the artifact that it is made from; None when it has none or it is absent.
+        inputs: further artifacts that it is made of, by the method's name for them; those that exist.
         jobs: its stage Jobs.
         children: its NetworkPolicy.
         credential: of a user that names a Secret, rather of one whose Secret exists and who waits.
@@ -141,6 +142,7 @@ class ArtifactObserved:
     artifact: Raw
     users: tuple[User, ...] = ()
     parent: Raw | None = None
+    inputs: Mapping[str, Raw] = field(default_factory=dict)
     claim: Raw | None = None
     children: tuple[Raw, ...] = ()
     jobs: tuple[JobObserved, ...] = ()

@@ -149,6 +149,7 @@ class Observer:
             artifact=artifact,
             users=found,
             parent=self.store(resources.ARTIFACT).get(key.namespace, parent) if parent else None,
+            inputs=kinds.inputs_of(artifact, self.store(resources.ARTIFACT).get),
             claim=await self._claim(artifact),
             children=self.store(resources.NETWORK_POLICY).find(f"owner:{artifact['metadata']['uid']}"),
             jobs=await self._jobs(artifact["metadata"]["uid"]),

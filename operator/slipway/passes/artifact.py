@@ -119,11 +119,16 @@ def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, 
 
 
 def _prepared(seen: ArtifactObserved, settings: Settings, draft: Draft) -> bool:
-    """Whether the parent and the claim are ready."""
+    """Whether the parent, what is read beside it, and the claim are ready."""
     name = seen.artifact["spec"].get("parent")
     if name and not is_ready(seen.parent):
         draft.fails(reasons.READY, reasons.WAITING_FOR_PARENT, f"waits for ModelArtifact {name}")
         return False
+    for one in seen.artifact["spec"].get("inputs") or ():
+        if not is_ready(seen.inputs.get(one["name"])):
+            text = f"waits for ModelArtifact {one['artifact']}"
+            draft.fails(reasons.READY, reasons.WAITING_FOR_PARENT, text)
+            return False
     return store.prepared(seen, settings, draft)
 
 
@@ -192,6 +197,8 @@ def _job(
         inputs = replace(inputs, secret=seen.credential.name)
     if seen.parent is not None:
         inputs = replace(inputs, parent_claim=seen.parent["status"]["location"]["claim"])
+    claims = {name: raw["status"]["location"]["claim"] for name, raw in seen.inputs.items() if is_ready(raw)}
+    inputs = replace(inputs, inputs=claims)
     return jobs.build_stage_job(_owner(seen.artifact), seen.artifact, stage, number, inputs, settings)
 
 

@@ -28,8 +28,7 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
     chain = companions.whole_chain(scene, chosen.pinned, served)
     held = scene.seen.artifacts
     draft.fields["artifacts"] = [
-        {"name": one.name, "level": one.level or "source", "ready": is_ready(held.get(one.name))}
-        for one in chain
+        {"name": one.name, "level": one.level, "ready": is_ready(held.get(one.name))} for one in chain
     ]
     ready = {name for name, raw in held.items() if is_ready(raw)}
     planning.drop_outdated(scene, chosen, _serving_revision(scene), draft)
@@ -116,14 +115,13 @@ def _gate(
     loss = (status.get("quality") or {}).get("loss")
     draft.fields["qualityLoss"] = loss
     gate = scene.spec.optimize.max_quality_loss if scene.spec.optimize else None
-    if gate and (text := _too_much(plan.level or "source", loss, gate)):
+    if gate and (text := _too_much(plan.level, loss, gate)):
         draft.fails(reasons.ARTIFACT_READY, reasons.QUALITY_BELOW_GATE, text)
         draft.progressing(state=False, reason=reasons.QUALITY_BELOW_GATE, message="waits for another spec")
         return None
     text = f"ModelArtifact {plan.name} is published and verified{stays}"
     draft.holds(reasons.ARTIFACT_READY, reasons.BUILT, text)
-    level = plan.level or "source"
-    return PublishedArtifact(plan.name, status["location"]["claim"], status["digest"], level)
+    return PublishedArtifact(plan.name, status["location"]["claim"], status["digest"], plan.level)
 
 
 def _too_much(level: str, loss: str | None, gate: str) -> str:

@@ -26,6 +26,9 @@ KEPT_FAILED: Final = 2
 DOING: Final[Mapping[str, str]] = {
     "inspect": "Inspecting",
     "fetch": "Fetching",
+    "merge": "Merging",
+    "prune": "Pruning",
+    "distill": "Distilling",
     "convert": "Converting",
     "quantize": "Quantizing",
     "evaluate": "Evaluating",

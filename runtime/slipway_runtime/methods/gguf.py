@@ -17,6 +17,10 @@ from slipway_runtime.weights import CONFIG, check_weights
 
 NAME = "gguf"
 LEVELS = contract.LEVELS
+STAGE = "quantize"
+FORM = "gguf"
+IMAGE = "runtime"
+GPU = False
 OUTPUT_TYPES = {"BF16": "bf16"}
 """The converter's name of a 16-bit level; everything else starts from f16."""
 TENSOR = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")

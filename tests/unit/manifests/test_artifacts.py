@@ -33,10 +33,10 @@ def planned(wish: ModelDeploymentSpec) -> Plan:
 
 def test_chain_of_a_level(plan: Plan) -> None:
     source, f16, level = artifact_chain(spec(), COMMIT, plan)
-    assert (source.method, source.level, source.parent) == ("source", None, None)
-    assert (f16.method, f16.level, f16.parent) == ("gguf", "F16", source.name)
-    assert (level.method, level.level, level.parent) == ("gguf", "Q4_K_M", f16.name)
-    assert [source.expected_bytes, f16.expected_bytes, level.expected_bytes] == [
+    assert (source.made.method, source.level, source.parent) == ("source", "source", None)
+    assert (f16.made.method, f16.level, f16.parent) == ("gguf", "F16", source.name)
+    assert (level.made.method, level.level, level.parent) == ("gguf", "Q4_K_M", f16.name)
+    assert [one.made.expected_bytes for one in (source, f16, level)] == [
         plan.sizes.source,
         plan.sizes.f16,
         plan.sizes.level,
@@ -55,7 +55,7 @@ def test_bf16_comes_straight_from_the_source_with_its_range() -> None:
     wish = spec(optimize={"level": "BF16"})
     plan = planned(wish)
     source, level = artifact_chain(wish, COMMIT, plan)
-    assert (level.level, level.parent, level.expected_bytes) == ("BF16", source.name, plan.sizes.level)
+    assert (level.level, level.parent, level.made.expected_bytes) == ("BF16", source.name, plan.sizes.level)
     assert source.name == chain()[0]
 
 
@@ -108,7 +108,7 @@ def test_object_has_every_owner_and_only_what_is_set(plan: Plan, owner: Owner) -
     assert built["spec"] == {
         "source": {"uri": "hf://acme/model", "commit": COMMIT},
         "recipe": {"method": "gguf", "level": "F16"},
-        "expectedBytes": f16.expected_bytes,
+        "expectedBytes": f16.made.expected_bytes,
         "parent": source.name,
         "store": {"size": "2Gi"},
     }

@@ -31,7 +31,11 @@ def pinned(plan: Plan) -> Pinned:
 def test_a_draft_for_llama_cpp_is_converted_and_quantised() -> None:
     (draft,) = companions(DRAFTING, FACTS, "gguf")
     chain = companion_chain(DRAFTING, draft, "gguf", SOURCE)
-    assert [(one.method, one.level) for one in chain] == [("source", None), ("gguf", "F16"), ("gguf", "Q8_0")]
+    assert [(one.made.method, one.level) for one in chain] == [
+        ("source", "source"),
+        ("gguf", "F16"),
+        ("gguf", "Q8_0"),
+    ]
     assert [one.parent for one in chain] == [None, chain[0].name, chain[1].name]
     assert {one.uri for one in chain} == {"hf://acme/draft"}
     assert all(one.store == DRAFTING.store for one in chain)
@@ -42,7 +46,7 @@ def test_others_are_served_as_they_come() -> None:
     heads = spec(engine={"speculative": {"method": "medusa", "draft": DRAFT}})
     for wish, form in ((DRAFTING, "safetensors"), (heads, "safetensors"), (heads, "gguf")):
         (one,) = companions(wish, FACTS, form)
-        assert [step.method for step in companion_chain(wish, one, form, SOURCE)] == ["source"]
+        assert [step.made.method for step in companion_chain(wish, one, form, SOURCE)] == ["source"]
 
 
 def test_what_a_model_shares_with_its_draft_is_there_once(plan: Plan) -> None:
@@ -50,7 +54,7 @@ def test_what_a_model_shares_with_its_draft_is_there_once(plan: Plan) -> None:
     chain = artifact_chain(wish, COMMIT, plan)
     (draft,) = companions(wish, FACTS, "gguf")
     whole = with_companions(chain, wish, [draft], plan.form)
-    assert [one.level for one in whole] == [None, "F16", "Q4_K_M", "Q8_0"]
+    assert [one.level for one in whole] == ["source", "F16", "Q4_K_M", "Q8_0"]
     assert whole[:3] == chain
 
 

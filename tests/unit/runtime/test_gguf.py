@@ -48,12 +48,12 @@ def work(bench: Bench) -> list[str]:
 
 def refuse(bench: Bench, stage: str, **environment: str) -> StageError:
     with pytest.raises(StageError) as caught:
-        getattr(methods, stage)(bench.job(stage, **environment))
+        methods.run(bench.job(stage, **environment))
     return caught.value
 
 
 def test_convert_leaves_a_whole_file_and_its_record(bench: Bench, source: Path) -> None:
-    result = methods.convert(bench.job("convert"))
+    result = methods.run(bench.job("convert"))
     assert work(bench) == ["convert.json", "model.gguf"]
     assert result["sizeBytes"] == (bench.store / "work" / "model.gguf").stat().st_size
     assert json.loads((bench.store / "work" / "convert.json").read_text()) == result
@@ -62,20 +62,20 @@ def test_convert_leaves_a_whole_file_and_its_record(bench: Bench, source: Path) 
 
 @pytest.mark.parametrize(("level", "output_type"), [("", "f16"), ("F16", "f16"), ("BF16", "bf16")])
 def test_convert_keeps_16_bits(bench: Bench, source: Path, level: str, output_type: str) -> None:
-    methods.convert(bench.job("convert", SLIPWAY_LEVEL=level))
+    methods.run(bench.job("convert", SLIPWAY_LEVEL=level))
     assert (bench.store / "work" / "model.gguf").read_bytes().endswith(b"16" + output_type.encode())
 
 
 def test_a_rerun_starts_no_program(bench: Bench, source: Path) -> None:
-    first = methods.convert(bench.job("convert"))
+    first = methods.run(bench.job("convert"))
     Path(bench.environment["SLIPWAY_CONVERT"]).unlink()
-    assert methods.convert(bench.job("convert")) == {**first, "resumed": True}
+    assert methods.run(bench.job("convert")) == {**first, "resumed": True}
 
 
 def test_a_record_without_its_bytes_counts_for_nothing(bench: Bench, source: Path) -> None:
-    first = methods.convert(bench.job("convert"))
+    first = methods.run(bench.job("convert"))
     (bench.store / "work" / "model.gguf").write_bytes(b"GGUF damaged")
-    assert methods.convert(bench.job("convert")) == first
+    assert methods.run(bench.job("convert")) == first
 
 
 def test_bytes_without_a_record_count_for_nothing(bench: Bench, source: Path) -> None:
@@ -84,7 +84,7 @@ def test_bytes_without_a_record_count_for_nothing(bench: Bench, source: Path) ->
     (bench.store / "work" / ".model.gguf.tmp").write_bytes(b"half")
     with pytest.raises(StageError, match="was not finished"):
         find_model(bench.job("publish"))
-    assert "resumed" not in methods.convert(bench.job("convert"))
+    assert "resumed" not in methods.run(bench.job("convert"))
     assert work(bench) == ["convert.json", "model.gguf"]
 
 
@@ -99,7 +99,7 @@ def test_bytes_without_a_record_make_room_for_the_next_try(
         return SimpleNamespace(total=1200, free=200 if left.exists() else 1200)
 
     monkeypatch.setattr(files.shutil, "disk_usage", usage)  # a claim of 1.2 times what is written
-    assert "resumed" not in methods.convert(bench.job("convert", SLIPWAY_EXPECTED_BYTES="1000"))
+    assert "resumed" not in methods.run(bench.job("convert", SLIPWAY_EXPECTED_BYTES="1000"))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_convert_without_a_fetched_source(bench: Bench) -> None:
 
 
 def test_quantize_reports_each_tensor(bench: Bench, f16: Path) -> None:
-    result = methods.quantize(bench.job("quantize", SLIPWAY_LEVEL="q4_k_m"))
+    result = methods.run(bench.job("quantize", SLIPWAY_LEVEL="q4_k_m"))
     assert (bench.store / "work" / "model.gguf").read_bytes() == b"Q4_K_M" * 100
     assert result["sizeBytes"] == 600
     assert '"percent": 100' in bench.out.getvalue()
