@@ -44,7 +44,7 @@ def test_wrong_is_refused_at_the_field_that_python_names(api: Api, case: Case) -
     assert case.path in {cause["field"] for cause in answer.body["details"]["causes"]}
 
 
-@pytest.mark.parametrize("source", (*RIGHT_SOURCES, *WRONG_SOURCES))
+@pytest.mark.parametrize("source", [*RIGHT_SOURCES, *WRONG_SOURCES])
 def test_addresses_of_every_scheme_are_judged_alike(api: Api, source: str) -> None:
     answer = api.judge(Case("", {}, model={"source": source}).obj)
     right = source in RIGHT_SOURCES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,12 @@ def test_folders_of_a_mirror_are_hubs(bench: Bench, hub: HubServer, scheme: str,
     hub.requests()
     assert fetch(bench.job("fetch", SLIPWAY_REVISION=found["commit"], **given))["files"] == 4
     assert {path.split("/")[1] for path in hub.requests()} == {scheme}
+
+
+@pytest.mark.unverified("ModelScope itself")
+def test_the_real_service(bench: Bench) -> None:
+    name = os.environ.get("SLIPWAY_VERIFY_MODELSCOPE", "modelscope://Qwen/Qwen2.5-0.5B-Instruct")
+    found = inspect(bench.job("inspect", SLIPWAY_SOURCE=name))
+    assert source.COMMIT.fullmatch(found["commit"])
+    done = fetch(bench.job("fetch", SLIPWAY_SOURCE=name, SLIPWAY_REVISION=found["commit"]))
+    assert done["files"] == found["files"]
