@@ -94,6 +94,9 @@ class Settings:
         storage_class: default StorageClass of artifact claims; empty means the cluster's default.
         job_deadline_seconds: upper bound of one stage Job.
         job_memory_factor: how many times the computed memory Jobs request, and may use.
+        job_limit: stage Jobs of artifacts at once, in all namespaces; 0 for no cap.
+        job_priority_class: PriorityClass of Jobs' pods; empty for the cluster's default.
+        job_ttl_seconds: how long a finished Job and its log stay; its result is in status at once.
         network_policy: whether each model gets a default-deny NetworkPolicy.
         hub_ports: ports of the pods behind a hub or proxy that is named by the address of its Service.
         scrapers: who reaches every engine's port beside the callers that its model names.
@@ -116,6 +119,9 @@ class Settings:
     storage_class: str = ""
     job_deadline_seconds: int = 6 * 3600
     job_memory_factor: int = 1
+    job_limit: int = 4
+    job_priority_class: str = ""
+    job_ttl_seconds: int = 86400
     network_policy: bool = True
     hub_ports: tuple[int, ...] = ()
     scrapers: tuple[Scraper, ...] = ()
@@ -156,6 +162,9 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
         storage_class=env.get("SLIPWAY_STORAGE_CLASS", ""),
         job_deadline_seconds=int(env.get("SLIPWAY_JOB_DEADLINE_SECONDS", default.job_deadline_seconds)),
         job_memory_factor=int(env.get("SLIPWAY_JOB_MEMORY_FACTOR", default.job_memory_factor)),
+        job_limit=int(env.get("SLIPWAY_JOB_LIMIT", default.job_limit)),
+        job_priority_class=env.get("SLIPWAY_JOB_PRIORITY_CLASS", ""),
+        job_ttl_seconds=int(env.get("SLIPWAY_JOB_TTL_SECONDS", default.job_ttl_seconds)),
         network_policy=env.get("SLIPWAY_NETWORK_POLICY", "true") == "true",
         hub_ports=tuple(json.loads(env.get("SLIPWAY_HUB_PORTS", "[]"))),
         scrapers=tuple(_scraper(one) for one in json.loads(env.get("SLIPWAY_SCRAPERS", "[]"))),

@@ -17,8 +17,6 @@ from slipway_runtime import contract
 
 CONTAINER = "stage"
 PROGRAM = "slipway-runtime"
-KEEP_SECONDS = 86400
-"""A finished Job and its log stay for a day; its result is in status at once."""
 SCRATCH_LIMIT = "1Gi"
 HUB_STAGES = ("inspect", "fetch")
 """Stages that read the source: they alone get its address, the credential, the proxy and the CA."""
@@ -51,7 +49,7 @@ def build_job(owner: Owner, work: Work, settings: Settings) -> dict[str, Any]:
             # Attempts are the operator's: it alone knows which failures another try can mend.
             "backoffLimit": 0,
             "activeDeadlineSeconds": size.deadline_seconds,
-            "ttlSecondsAfterFinished": KEEP_SECONDS,
+            "ttlSecondsAfterFinished": settings.job_ttl_seconds,
             "podFailurePolicy": {"rules": [_permanent()]},
             "template": {"metadata": {"labels": labels}, "spec": _pod_spec(work, size, settings)},
         },
@@ -102,6 +100,7 @@ def _pod_spec(work: Work, size: JobSize, settings: Settings) -> dict[str, Any]:
     return {
         **pod.pod_basics(settings),
         **work.placement.fields(),
+        **({"priorityClassName": settings.job_priority_class} if settings.job_priority_class else {}),
         "restartPolicy": "Never",
         "containers": [container],
         "volumes": volumes,

@@ -58,6 +58,7 @@ class StageInputs:
         inputs: name of each further artifact that the recipe reads to its claim.
         facts: of the model, for the memory; None when they can't be read: then sizes are guessed.
         placement: where the engine may run, so that it can read the volume.
+        kueue: Kueue's labels of who uses it.
     """
 
     secret: str | None = None
@@ -65,6 +66,7 @@ class StageInputs:
     inputs: Mapping[str, str] = field(default_factory=dict)
     facts: ModelFacts | None = None
     placement: Placement = field(default_factory=Placement)
+    kueue: tuple[tuple[str, str], ...] = ()
 
 
 def stages(artifact: dict[str, Any]) -> tuple[str, ...]:

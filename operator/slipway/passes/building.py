@@ -81,8 +81,8 @@ def _waiting(plan: ArtifactPlan, artifact: Raw | None, stays: str, draft: Draft)
     progress = status.get("progress") or {}
     stage = progress.get("stage") or status.get("stage")
     doing = stages.progress_text(stage, progress.get("percent")) if stage else "Preparing"
-    draft.fields["progress"] = doing
     reason = ready["reason"] if ready else reasons.BUILDING
+    draft.fields["progress"] = reasons.QUEUED if reason == reasons.QUEUED else doing
     trouble = reason not in (reasons.BUILDING, reasons.WAITING_FOR_PARENT)
     text = ready["message"] if ready and trouble else f"ModelArtifact {plan.name} is being built"
     draft.fails(reasons.ARTIFACT_READY, reason, text + stays)
