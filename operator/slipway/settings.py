@@ -63,13 +63,31 @@ class NodePool:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """Where models come from, beside the Hugging Face hub.
+
+    Attributes:
+        mirror: URL whose folders stand for the public services, ``MIRROR/s3``; empty for none.
+        endpoints: scheme to the URL that stands for its service, of values of their own.
+        allowed_hosts: hosts that Jobs may ask; ``.example.com`` is every host below; empty for all.
+        s3_region: region of ``s3://`` where neither bucket nor Secret says it.
+    """
+
+    mirror: str = ""
+    endpoints: tuple[tuple[str, str], ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    s3_region: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that the chart's values tell the operator.
 
     Attributes:
         namespace: where the operator runs; its Lease lives here.
         watch_namespaces: namespaces to serve; empty means all.
-        hub_endpoint: ``HF_ENDPOINT`` for Jobs; empty means the public hub.
+        hub_endpoint: ``HF_ENDPOINT`` for Jobs; empty means the mirror's, else the public hub.
+        sources: where models of other schemes come from.
         job_env: environment for Jobs that reach outside (proxy settings).
         ca_config_map: ConfigMap with ``ca.crt`` that Jobs trust; lies in the namespace of the model.
         cluster_domain: DNS domain of Services.
@@ -94,6 +112,7 @@ class Settings:
     watch_namespaces: tuple[str, ...] = ()
     images: Images = field(default_factory=Images)
     hub_endpoint: str = ""
+    sources: Sources = field(default_factory=Sources)
     job_env: tuple[tuple[str, str], ...] = ()
     ca_config_map: str = ""
     cluster_domain: str = "cluster.local"
@@ -136,6 +155,7 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
         watch_namespaces=tuple(json.loads(env.get("SLIPWAY_WATCH_NAMESPACES", "[]"))),
         images=images,
         hub_endpoint=env.get("SLIPWAY_HUB_ENDPOINT", ""),
+        sources=_sources(env.get("SLIPWAY_MIRROR", ""), json.loads(env.get("SLIPWAY_SOURCES", "{}"))),
         job_env=tuple(sorted(json.loads(env.get("SLIPWAY_JOB_ENV", "{}")).items())),
         ca_config_map=env.get("SLIPWAY_CA_CONFIG_MAP", ""),
         cluster_domain=env.get("SLIPWAY_CLUSTER_DOMAIN", default.cluster_domain),
@@ -150,6 +170,18 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
         scrapers=tuple(_scraper(one) for one in json.loads(env.get("SLIPWAY_SCRAPERS", "[]"))),
         node_pools=tuple(_pool(one) for one in json.loads(env.get("SLIPWAY_NODE_POOLS", "[]"))),
         fs_group=int(group) if (group := env.get("SLIPWAY_FS_GROUP", str(DEFAULT_FS_GROUP))) else None,
+    )
+
+
+def _sources(mirror: str, given: Mapping[str, Any]) -> Sources:
+    """``{"allowedHosts": [], "s3": {"endpoint", "region"}, "oci": {"mirror"}, …}``, as in the chart."""
+    named = {one: part for one, part in given.items() if isinstance(part, dict)}
+    urls = {one: part.get("endpoint") or part.get("mirror") or "" for one, part in named.items()}
+    return Sources(
+        mirror=mirror,
+        endpoints=tuple(sorted((one, str(url)) for one, url in urls.items() if url)),
+        allowed_hosts=tuple(given.get("allowedHosts") or ()),
+        s3_region=str(named.get("s3", {}).get("region") or ""),
     )
 
 

@@ -24,6 +24,7 @@ class Level:
 
     def __init__(self, repository: Repository, source: str, level: str) -> None:
         self._repository, self._source, self._level = repository, source, level
+        self.endpoint = repository.endpoint
         self._remote: dict[str, RemoteFile] = {}
 
     def list_files(self, revision: str) -> Listing:

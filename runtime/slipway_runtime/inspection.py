@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from slipway_runtime import remote_code
 from slipway_runtime.companion_facts import HEADS, adapter_facts, heads_facts
 from slipway_runtime.companion_files import holds_tensors, select_adapter, select_heads
 from slipway_runtime.errors import DataError
@@ -61,17 +62,18 @@ def inspect(job: Job) -> dict[str, Any]:
     config = read_json_file(repository, listing.commit, by_path[CONFIG])
     modality = served_modality(config, listing)
     convertible = is_convertible(modality, text_architectures(config), architectures(job.environment))
+    code = remote_code.select(job, repository, listing, config)
     if INDEX in by_path:
         check_index(read_json_file(repository, listing.commit, by_path[INDEX]), selected)
     beside = read_json_file(repository, listing.commit, by_path[MODELOPT]) if MODELOPT in by_path else None
     headers = read_headers(repository, listing.commit, [file for file in selected if is_weights(file.path)])
-    facts = build_facts(config, headers, listing, selected, beside)
-    facts["convertible"] = convertible
+    facts = build_facts(config, headers, listing, [*selected, *code], beside)
+    facts |= {"convertible": convertible, "remoteCode": bool(code)}
     if role:
         # Only a draft's guesses ask for it, and it is the largest file that an inspection reads.
         facts["vocabulary"] = read_vocabulary(repository, listing)
     log_facts(facts)
-    return {"commit": listing.commit, "facts": facts, "files": len(selected)}
+    return {"commit": listing.commit, "facts": facts, "files": len(selected) + len(code)}
 
 
 def inspect_gguf(repository: Repository, source: str, listing: Listing) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.control_plane import Api
-from tests.support.spec_cases import RIGHT, WRONG, Case
+from tests.support.spec_cases import RIGHT, RIGHT_SOURCES, WRONG, WRONG_SOURCES, Case
 
 pytestmark = pytest.mark.api
 LEVEL = "Invalid value: a gguf recipe has a level"
@@ -42,6 +42,15 @@ def test_wrong_is_refused_at_the_field_that_python_names(api: Api, case: Case) -
     answer = api.judge(case.obj)
     assert answer.code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert case.path in {cause["field"] for cause in answer.body["details"]["causes"]}
+
+
+@pytest.mark.parametrize("source", [*RIGHT_SOURCES, *WRONG_SOURCES])
+def test_addresses_of_every_scheme_are_judged_alike(api: Api, source: str) -> None:
+    answer = api.judge(Case("", {}, model={"source": source}).obj)
+    right = source in RIGHT_SOURCES
+    assert answer.code == (HTTPStatus.CREATED if right else HTTPStatus.UNPROCESSABLE_ENTITY)
+    if not right:
+        assert "spec.model.source" in {cause["field"] for cause in answer.body["details"]["causes"]}
 
 
 def test_unknown_field_is_refused(api: Api) -> None:

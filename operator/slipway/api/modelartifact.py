@@ -26,6 +26,8 @@ class ArtifactSource(Model):
     """URI of the model."""
     commit: Annotated[str, Field(min_length=1, max_length=128)]
     """Commit of it; never a branch."""
+    code: bool | None = None
+    """True: with the repository's own Python files (spec.model.trustRemoteCode of its users)."""
 
 
 class Recipe(Model):

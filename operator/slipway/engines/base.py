@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from slipway.api.modeldeployment import ModelDeploymentSpec, Speculative
 from slipway.api.validate import Problem
@@ -13,6 +13,9 @@ from slipway.plan.companions import LORA
 from slipway.plan.decision import Plan
 from slipway.plan.facts import EngineFacts
 from slipway_runtime.gguf_files import model_file
+
+GGUF_CAPABILITIES: Final = frozenset({"remote-code"})
+"""What every engine of GGUF can: the file has no code in it, so there is none to run or to refuse."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,11 @@ class Launch:
     def embeds(self) -> bool:
         """The model turns text into vectors."""
         return self.plan.embeds
+
+    @property
+    def trusts_code(self) -> bool:
+        """The model's own Python may run."""
+        return self.spec.model.trust_remote_code is True
 
     @property
     def ngram(self) -> Speculative | None:

@@ -12,7 +12,7 @@ from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines import openai
 from slipway.engines.arguments import argument_problems
-from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.base import GGUF_CAPABILITIES, EngineDef, Launch, Metrics
 from slipway.plan.facts import CPU, EngineFacts, Loads
 
 PORT: Final = 8000
@@ -69,7 +69,7 @@ ENGINE = EngineDef(
         name="llama-cpp-python",
         loads={CPU: (Loads("gguf"),)},
         architectures={CPU: frozenset({"amd64", "arm64"})},
-        capabilities=frozenset({"kv-cache-q8_0", "kv-cache-q4_0", "speculative-ngram"}),
+        capabilities=frozenset({*GGUF_CAPABILITIES, "kv-cache-q8_0", "kv-cache-q4_0", "speculative-ngram"}),
         splits=True,
         rank=11,
     ),

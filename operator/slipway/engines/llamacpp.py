@@ -12,7 +12,7 @@ from typing import Any
 from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines.arguments import argument_problems, user_args
-from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.base import GGUF_CAPABILITIES, EngineDef, Launch, Metrics
 from slipway.engines.chat import PREFIX_VARIABLE, WRITTEN_TEMPLATE, chat_prefix
 from slipway.plan.facts import EngineFacts, Loads
 
@@ -233,6 +233,7 @@ ENGINE = EngineDef(
         },
         capabilities=frozenset(
             {
+                *GGUF_CAPABILITIES,
                 "system-prompt",
                 "sampling-defaults",
                 "memory-share",

@@ -12,7 +12,7 @@ from slipway.api import reasons
 from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem, problem
 from slipway.engines import openai
-from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.base import GGUF_CAPABILITIES, EngineDef, Launch, Metrics
 from slipway.engines.llamacpp import ALL_LAYERS
 from slipway.plan.facts import CPU, EngineFacts, Loads
 
@@ -100,7 +100,9 @@ ENGINE = EngineDef(
         name="ollama",
         loads=dict.fromkeys((CPU, "nvidia", "amd"), (Loads("gguf"),)),
         architectures={CPU: BOTH, "nvidia": BOTH, "amd": AMD64},
-        capabilities=frozenset({"system-prompt", "sampling-defaults", "kv-cache-q8_0", "kv-cache-q4_0"}),
+        capabilities=frozenset(
+            {*GGUF_CAPABILITIES, "system-prompt", "sampling-defaults", "kv-cache-q8_0", "kv-cache-q4_0"}
+        ),
         rank=12,
     ),
     images={

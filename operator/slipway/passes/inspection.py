@@ -40,7 +40,7 @@ def inspect(scene: Scene, inquiry: str, draft: Draft, companion: Wanted | None =
     if step.do is Do.DONE:
         return step
     if scene.settings.network_policy and companion is None:
-        draft.apply.append(network.build_model_job_policy(scene.owner, scene.settings))
+        draft.apply.append(network.build_model_job_policy(scene.owner, scene.spec, scene.settings))
     if step.do is Do.START:
         job = _job(scene, inquiry, companion, step.attempt)
         draft.create.append(tries.stamped_job(job, step, where.stamp))

@@ -31,6 +31,7 @@ class ModelFacts:
         vocabulary: hash over every token with its number; empty when nobody read it.
         levels: of a model that comes as GGUF files, each with its size, as ``slipway_runtime.gguf_files``
             writes them; ``weight_bytes`` are of one of them. Empty for any other model.
+        remote_code: it brings Python of its own, which its config names.
     """
 
     architecture: str
@@ -54,6 +55,7 @@ class ModelFacts:
     kv_elements: int = 0
     vocabulary: str = ""
     levels: str = ""
+    remote_code: bool = False
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def model_facts(
         modality=kind,
         convertible=kind != EMBEDDING,
         kv_elements=kv_elements(text, figures["layers"], figures["kv_heads"], figures["head_dim"]),
+        remote_code=bool(config.get("auto_map")),
     )
     return facts if size else _quantised_size(facts)
 

@@ -285,3 +285,18 @@ def test_guessing_at_high_concurrency_warns_whatever_is_taken(healthy: Input, on
 def test_without_guesses_there_is_nothing_to_accept(healthy: Input, one: One) -> None:
     plain = dataclasses.replace(healthy, spec=healthy.spec.model_copy(update={"engine": None}))
     assert one("speculative-acceptance", plain).result == "SKIP"
+
+
+def test_trusted_code_is_warned_of(healthy: Input, change: Change, one: One) -> None:
+    model = {"model": {"source": "hf://acme/own", "trustRemoteCode": True}, "replicas": 2}
+    trusting = change("spec", ModelDeploymentSpec.model_validate(model))
+    result = one("remote-code", trusting)
+    assert (result.result, result.value) == (
+        "WARN",
+        "Python of hf://acme/own may run while it is converted; the engine reads GGUF alone",
+    )
+    weights = dataclasses.replace(
+        healthy.plan, method="none", level="BF16", form="safetensors", engine="vllm"
+    )
+    result = one("remote-code", dataclasses.replace(trusting, plan=weights))
+    assert (result.result, result.value) == ("WARN", "Python of hf://acme/own may run in vllm")

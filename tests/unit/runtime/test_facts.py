@@ -139,4 +139,4 @@ def test_the_keys_are_the_operators() -> None:
         for first, *rest in (f.name.split("_") for f in fields(ModelFacts))
     }
     # The inspection adds the vocabulary where a draft asks for it, and the levels of a source of GGUF files.
-    assert {*facts(LLAMA), "vocabulary", "levels"} == wanted
+    assert {*facts(LLAMA), "vocabulary", "levels", "remoteCode"} == wanted
