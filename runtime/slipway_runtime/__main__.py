@@ -30,7 +30,7 @@ Everything else comes by environment:
   HF_ENDPOINT               another hub than the public one   (inspect, fetch)
   SLIPWAY_CA_FILE           authorities trusted beside the public ones   (inspect, fetch)
   SLIPWAY_METHOD            gguf                              (convert, quantize, publish)
-  SLIPWAY_LEVEL             Q4_K_M, Q8_0, ...                 (quantize, publish)
+  SLIPWAY_LEVEL             Q4_K_M, Q8_0, ...                 (quantize, publish; fetch: of GGUF files)
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
   SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
   SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure
