@@ -40,14 +40,9 @@ Everything else comes by environment:
   SLIPWAY_ALLOWED_HOSTS     hub.example.com,.example.org; all (inspect, fetch)
   SLIPWAY_ORIGIN=/origin    where the claim of pvc:// is      (inspect, fetch)
   SLIPWAY_CA_FILE           authorities trusted beside the public ones   (inspect, fetch)
-<<<<<<< HEAD
-  SLIPWAY_METHOD            gguf, awq, merge, ...             (every stage but inspect and fetch)
-  SLIPWAY_LEVEL             Q4_K_M, Q8_0, W4A16, ...          (the same)
+  SLIPWAY_METHOD            gguf, awq, merge, ...             (all but inspect and fetch)
+  SLIPWAY_LEVEL             Q4_K_M, Q8_0, W4A16, ...          (the same; fetch: of GGUF files)
   SLIPWAY_OPTIONS           {{"groupSize": "128"}}              (the same)
-=======
-  SLIPWAY_METHOD            gguf                              (convert, quantize, publish)
-  SLIPWAY_LEVEL             Q4_K_M, Q8_0, ...                 (quantize, publish; fetch: of GGUF files)
->>>>>>> gguf-in
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
   SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
   SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure
