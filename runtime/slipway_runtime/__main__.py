@@ -27,14 +27,15 @@ SUMMARIES = {
 }
 EPILOG = f"""\
 Everything else comes by environment:
-  SLIPWAY_SOURCE            hf://ORG/NAME, s3://BUCKET/FOLDER, https://HOST/NAME.gguf#sha256=HEX
-                                                              (inspect, fetch)
+  SLIPWAY_SOURCE            hf://ORG/NAME, s3://BUCKET/FOLDER, https://HOST/NAME.gguf#sha256=HEX,
+                            oci://REGISTRY/NAME:TAG, ollama://NAME:TAG   (inspect, fetch)
   SLIPWAY_REVISION          branch, tag, commit or pin; main  (inspect, fetch: the commit or pin)
   SLIPWAY_ROLE              of a source beside another one: {", ".join(ROLES)}   (inspect)
   HF_ENDPOINT               another hub than the public one   (inspect, fetch)
   SLIPWAY_ENDPOINT_S3       another service than AWS          (inspect, fetch)
   SLIPWAY_S3_REGION         us-east-1                         (inspect, fetch)
   SLIPWAY_ENDPOINT_HTTPS    a mirror: URL/HOST/PATH is asked  (inspect, fetch)
+  SLIPWAY_ENDPOINT_OCI, SLIPWAY_ENDPOINT_OLLAMA   a mirror, asked with ns=REGISTRY   (inspect, fetch)
   SLIPWAY_ALLOWED_HOSTS     hub.example.com,.example.org; all (inspect, fetch)
   SLIPWAY_CA_FILE           authorities trusted beside the public ones   (inspect, fetch)
   SLIPWAY_METHOD            gguf, awq, merge, ...             (every stage but inspect and fetch)
