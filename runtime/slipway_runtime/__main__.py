@@ -41,6 +41,8 @@ Everything else comes by environment:
   SLIPWAY_METHOD            gguf, awq, merge, ...             (every stage but inspect and fetch)
   SLIPWAY_LEVEL             Q4_K_M, Q8_0, W4A16, ...          (the same)
   SLIPWAY_OPTIONS           {{"groupSize": "128"}}              (the same)
+  SLIPWAY_PUSH_TO           oci://REGISTRY/NAME[:TAG], an image for nodes to mount   (publish)
+  SLIPWAY_ENDPOINT_PUSH     where that registry is reached, if not by its name        (publish)
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
   SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
   SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure
