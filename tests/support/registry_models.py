@@ -12,6 +12,17 @@ from slipway_runtime.model_folder import list_entries
 IMAGE_LAYER = "application/vnd.oci.image.layer.v1.tar"
 TITLE = "org.opencontainers.image.title"
 FILEPATH = "org.cncf.model.filepath"
+DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
+OLLAMA = "application/vnd.ollama.image."
+GGUF = b"GGUF" + bytes(range(256)) * 100
+OLLAMA_LAYERS: list[tuple[str, bytes, dict[str, str]]] = [
+    (f"{OLLAMA}model", GGUF, {}),
+    (f"{OLLAMA}template", b"{{ .Prompt }}", {}),
+    (f"{OLLAMA}license", b"Apache License", {}),
+    (f"{OLLAMA}license", b"Use policy", {}),
+    (f"{OLLAMA}params", b"{}", {}),
+]
+"""Type, content and annotations of a model as Ollama keeps it."""
 
 
 def tar_of(contents: dict[str, bytes], tar_format: int = tarfile.GNU_FORMAT) -> bytes:

@@ -12,20 +12,10 @@ from slipway_runtime.fetch import fetch_all
 from slipway_runtime.sources import Repository, connect
 from slipway_runtime.sources.ollama import full_name
 from tests.support.registry_double import Double, serving
+from tests.support.registry_models import DOCKER, GGUF, OLLAMA, OLLAMA_LAYERS
 from tests.support.web_files import closing_clients
 
 from .conftest import Bench
-
-DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
-TYPE = "application/vnd.ollama.image."
-GGUF = b"GGUF" + bytes(range(256)) * 100
-LAYERS = [
-    (f"{TYPE}model", GGUF, {}),
-    (f"{TYPE}template", b"{{ .Prompt }}", {}),
-    (f"{TYPE}license", b"Apache License", {}),
-    (f"{TYPE}license", b"Use policy", {}),
-    (f"{TYPE}params", b"{}", {}),
-]
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +48,7 @@ def test_names_are_completed_as_ollama_does(name: str, expected: str) -> None:
 
 
 def test_the_gguf_file_and_the_licences_are_brought(bench: Bench, double: Double) -> None:
-    pin = double.add_layers("135m", LAYERS, mediaType=DOCKER)
+    pin = double.add_layers("135m", OLLAMA_LAYERS, mediaType=DOCKER)
     found = repository(bench, double)
     listing = found.list_files("main")
     assert listing.commit == pin
@@ -70,15 +60,15 @@ def test_the_gguf_file_and_the_licences_are_brought(bench: Bench, double: Double
 
 
 def test_without_a_tag_it_is_the_latest(bench: Bench, double: Double) -> None:
-    pin = double.add_layers("latest", LAYERS, mediaType=DOCKER)
+    pin = double.add_layers("latest", OLLAMA_LAYERS, mediaType=DOCKER)
     assert repository(bench, double, "ollama://tiny").list_files("main").commit == pin
 
 
 def test_a_pin_is_found_by_its_tag_where_the_registry_knows_no_digests(bench: Bench, double: Double) -> None:
-    pin = double.add_layers("135m", LAYERS, mediaType=DOCKER)
+    pin = double.add_layers("135m", OLLAMA_LAYERS, mediaType=DOCKER)
     del double.manifests[pin]
     assert repository(bench, double).list_files(pin).commit == pin
-    double.add_layers("135m", LAYERS[:1], mediaType=DOCKER)
+    double.add_layers("135m", OLLAMA_LAYERS[:1], mediaType=DOCKER)
     with pytest.raises(StageError) as caught:
         repository(bench, double).list_files(pin)
     assert caught.value.reason == "SourceChanged"
@@ -87,9 +77,9 @@ def test_a_pin_is_found_by_its_tag_where_the_registry_knows_no_digests(bench: Be
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
-        ([*LAYERS, (f"{TYPE}adapter", b"x", {})], "spec.model.adapters"),
-        ([(f"{TYPE}tensor", b"x", {})], "has not one layer with a GGUF file"),
-        ([*LAYERS, (f"{TYPE}model", b"x", {})], "has not one layer with a GGUF file"),
+        ([*OLLAMA_LAYERS, (f"{OLLAMA}adapter", b"x", {})], "spec.model.adapters"),
+        ([(f"{OLLAMA}tensor", b"x", {})], "has not one layer with a GGUF file"),
+        ([*OLLAMA_LAYERS, (f"{OLLAMA}model", b"x", {})], "has not one layer with a GGUF file"),
         ([], "but nothing"),
     ],
 )
