@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -282,3 +283,13 @@ def test_links_are_left_out_and_an_operating_system_is_too_much(
     monkeypatch.setattr(tar_index, "READS_LIMIT", 1)
     with pytest.raises(DataError, match="operating systems"):
         read_members("d", len(content), read, "r/n")
+
+
+@pytest.mark.unverified("Public registries")
+@pytest.mark.parametrize("scheme", ["oci", "ollama"])
+def test_a_public_registry(bench: Bench, scheme: str) -> None:
+    source = {"SLIPWAY_SOURCE": os.environ[f"SLIPWAY_VERIFY_{scheme.upper()}"]}
+    found = connect(bench.job("fetch", **source))
+    listing = found.list_files("main")
+    fetch_all(found, listing.commit, list(listing.files), bench.store)
+    assert connect(bench.job("fetch", **source)).list_files(listing.commit).commit == listing.commit
