@@ -32,7 +32,7 @@ GO_NEEDED = (1, 26, 6)  # what the go.mod files ask for
 GO_ELSEWHERE = ("/usr/local/go/bin/go",)  # where Go's own installer puts it, on the PATH or not
 GO_INSTALLED = "go/*/go/bin/go"  # below the cache, where bootstrap.sh puts it
 PROGRESS_S = 15.0
-ON_DEMAND = frozenset({"metrics-server", "kwok", "lws", "registry"})
+ON_DEMAND = frozenset({"metrics-server", "kwok", "lws", "registry", "versitygw"})
 
 
 class BuildError(Exception):
@@ -94,6 +94,7 @@ def catalogue() -> dict[str, Tool]:
         "kwok": Tool("sigs.k8s.io/kwok/cmd/kwok", "kwok"),
         "lws": Tool("sigs.k8s.io/lws/cmd", "lws"),
         "registry": Tool("./registry", "registry"),
+        "versitygw": Tool("github.com/versity/versitygw/cmd/versitygw", "versitygw"),
     }
 
 
