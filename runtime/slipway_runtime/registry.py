@@ -80,7 +80,7 @@ class Registry:
         self.endpoint = place.url
         self.name = f"{place.host}/{place.repository}"
         self.login = Login(place, credential_of(job, place))
-        self.client = open_client(job.environment, {})
+        self.client = open_client(job.environment, {}, self.require_https)
         self.client.auth = self.login.build()
         self._query = {"ns": place.namespace} if place.namespace else {}
 
@@ -89,6 +89,13 @@ class Registry:
         import httpx2
 
         return httpx2.URL(f"{self.endpoint}/v2/{self.place.repository}/{rest}", params=self._query)
+
+    def require_https(self, request: httpx2.Request) -> None:
+        """Refuse a way that leads from HTTPS to plain HTTP, where anybody may read and change it."""
+        if self.endpoint.startswith("https://") and request.url.scheme != "https":
+            raise RequestError(
+                "HubRefused", f"{self.name} leads to {request.url.host} by plain http: have it name https"
+            )
 
     def manifest(self, reference: str) -> Manifest:
         """Return the manifest that a tag or digest names, its bytes held against the digests that are known.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def push(job: Job, folder: Path, target: str) -> dict[str, Any]:
         ``{"image": "REGISTRY/REPOSITORY@sha256:HEX", "pushedBytes"}``: no bytes for one that was there.
     """
     reference = parse_reference(target, EXAMPLE)
-    registry = Registry(job, place_of(reference, job.endpoint_of(ENDPOINT)))
+    # No mirror: what is pushed there is not for another registry.
+    registry = Registry(job, replace(place_of(reference, job.endpoint_of(ENDPOINT)), namespace=""))
     entries = read_manifest(folder)
     if entries is None:
         raise NotFoundError(

@@ -247,3 +247,12 @@ def test_a_file_of_more_than_8_gib_and_a_long_name_fit(tmp_path: Path) -> None:
     assert [entry.name for entry in entries if entry] == [name.partition("/")[0], name]
     assert entries[1] is not None
     assert entries[1].size == 9 << 30
+
+
+def test_a_registry_is_reached_elsewhere_and_keeps_its_name(
+    bench: Bench, double: Double, folder: Path
+) -> None:
+    job = bench.job("publish", SLIPWAY_ENDPOINT_PUSH=f"{double.url}/models")
+    image = push(job, folder, "registry.example.com/acme/tiny:v1")["image"]
+    assert image.startswith("registry.example.com/acme/tiny@sha256:")
+    assert double.asked("PUT")[-1] == "/v2/models/acme/tiny/manifests/v1"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 
 from slipway_runtime import resuming
 from slipway_runtime.contract import Exit
 from slipway_runtime.errors import RequestError, StageError
 from slipway_runtime.fetch import fetch_one
-from slipway_runtime.registry import MANIFEST_LIMIT
+from slipway_runtime.registry import MANIFEST_LIMIT, Registry
 from slipway_runtime.registry_login import read_challenge, realm_may_know
 from slipway_runtime.registry_reference import Reference, is_loopback, parse_reference, place_of
 from slipway_runtime.sources import Repository, connect
@@ -272,3 +273,12 @@ def test_a_host_that_is_not_allowed_is_not_asked(bench: Bench, double: Double) -
     error = refused(bench, double, SLIPWAY_ALLOWED_HOSTS="ghcr.io")
     assert error.reason == "HostNotAllowed"
     assert not double.seen
+
+
+def test_a_registry_by_https_leads_nowhere_by_http(bench: Bench) -> None:
+    place = place_of(Reference("ghcr.io", "acme/tiny"), "")
+    registry = Registry(bench.job("fetch"), place)
+    registry.require_https(httpx2.Request("GET", "https://storage.example.com/blob"))
+    with pytest.raises(RequestError, match="by plain http"):
+        registry.require_https(httpx2.Request("GET", "http://storage.example.com/blob"))
+    assert registry.require_https in registry.client.event_hooks["request"]

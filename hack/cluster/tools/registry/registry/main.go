@@ -1,5 +1,5 @@
 // Command registry is the distribution project's registry with only what the tests use: blobs in a folder, htpasswd.
-// Without the clouds' storage drivers it takes a third of the time to build.
+// Without the drivers for storage of clouds it takes a quarter less to build: 98 s of one core.
 package main
 
 import (
