@@ -14,7 +14,7 @@ export SLIPWAY_RUN
 HELM = SLIPWAY_HELM=$${SLIPWAY_HELM:-$$(python3 hack/cluster/tools.py helm | tail -n 1)}
 SHELLS := hack/*.sh hack/demo/*.sh hack/images/steps/* hack/images/engines/ollama-build .ci/run
 PYTEST := $(PY) -m pytest
-# With CI set they are not skipped for want of the S3 server that was just built.
+# With CI set they are not skipped for want of the servers that were just built.
 SOURCE_TESTS = CI=true $(LEDGER) "source tests" -- $(PYTEST) -q tests/sources
 # They wait more than they compute: four workers, each with a control plane of its own. What holds the operator to a
 # bound in seconds runs alone.
