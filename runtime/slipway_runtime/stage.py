@@ -20,6 +20,7 @@ from slipway_runtime.progress import Progress, format_seconds
 
 STAGE_FUNCTIONS = {
     "inspect": "slipway_runtime.inspection:inspect",
+    "recall": "slipway_runtime.stores:recall",
     "fetch": "slipway_runtime.fetch:fetch",
     "merge": "slipway_runtime.methods:run",
     "prune": "slipway_runtime.methods:run",
@@ -28,10 +29,11 @@ STAGE_FUNCTIONS = {
     "quantize": "slipway_runtime.methods:run",
     "evaluate": "slipway_runtime.evaluate:evaluate",
     "publish": "slipway_runtime.publish:publish",
+    "push": "slipway_runtime.stores:push",
     "benchmark": "slipway_runtime.benchmark.load:benchmark",
 }
 """Where each stage's function lives; imported only when it runs, since each has heavy imports of its own."""
-WRITERS = frozenset(contract.STAGES) - {"inspect", "benchmark"}
+WRITERS = frozenset(contract.STAGES) - {"inspect", "recall", "push", "benchmark"}
 """The stages that write to the store."""
 
 

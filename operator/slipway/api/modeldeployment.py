@@ -18,7 +18,7 @@ from slipway.api.base import (
     positive_rule,
     unique_rule,
 )
-from slipway.api.companions import Adapter, Draft, Revision, Source, source_rule
+from slipway.api.companions import Adapter, Draft, Revision, Source
 from slipway.api.deploymentstatus import (
     AcceleratorStatus,
     ArtifactSummary,
@@ -44,6 +44,7 @@ from slipway.api.enginespec import (
 )
 from slipway.api.optimize import Optimize
 from slipway.api.pools import MOST_POOLS, Pool, PoolStatus
+from slipway.api.sources import source_rules
 
 __all__ = [
     "AcceleratorStatus",
@@ -81,8 +82,8 @@ __all__ = [
 ]
 
 
-REMOTE = ("oci", "s3")
-"""Stores that every node reads."""
+REMOTE = ("oci",)
+"""Stores that every node reads, beside the claim."""
 REPOSITORY = r"^[a-z0-9][a-zA-Z0-9._:-]*(/[a-z0-9._-]+)*$"
 SHARED_STORE = (
     "(has(self.store) && ((has(self.store.accessMode) && self.store.accessMode == 'ReadWriteMany')"
@@ -94,19 +95,24 @@ class ModelSource(Model):
     """Which model, at which revision, read with which credential."""
 
     source: Source
-    """URI of the model, for example hf://Qwen/Qwen2.5-7B-Instruct (hf://ORG/NAME, the Hugging Face hub or
-    what the installation names in its place). The only required field of a ModelDeployment."""
+    """URI of the model, for example hf://Qwen/Qwen2.5-7B-Instruct: hf:// (the Hugging Face hub or what the
+    installation names in its place), modelscope://, s3://, oci://, pvc://, https:// or ollama://. The only
+    required field of a ModelDeployment."""
     revision: Revision | None = None
     """Branch, tag or commit; default main. It is resolved to a commit once for each change of this object,
-    then pinned: what the branch does later changes nothing that runs."""
+    then pinned: what the branch does later changes nothing that runs. Only hf:// and modelscope:// have
+    revisions; other sources are pinned to the digest of what they hold."""
     secret_ref: LocalRef | None = None
-    """Secret in this namespace whose key "token" opens a private or gated repository. Only Jobs mount it;
-    the operator never reads it."""
+    """Secret in this namespace whose key "token" opens a private or gated repository; sources of other
+    schemes have keys of their own. Only Jobs mount it; the operator never reads it."""
+    trust_remote_code: bool | None = None
+    """True: the repository's own Python (auto_map in its config) is fetched, and runs in Jobs and in the
+    engine with their rights. Without it a model that brings code is refused."""
     adapters: Annotated[list[Adapter], Field(max_length=16)] | None = None
     """LoRA adapters served beside the model, each under a name of its own."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        source_rule("spec.model.revision"),
+        *source_rules("spec.model.revision"),
         unique_rule("adapters", "two adapters have one name: requests choose by it, so each needs its own"),
     )
 
@@ -141,17 +147,14 @@ class Autoscaling(Model):
 class Store(Model):
     """Where the artifacts lie: one PersistentVolumeClaim each, and what is served also where type says."""
 
-    type: Literal["pvc", "oci", "s3"] | None = None
+    type: Literal["pvc", "oci"] | None = None
     """pvc: the claim is all there is. oci: what is served is pushed to a registry as an image, which nodes
-    mount and keep (an image volume; an init container fetches it where the cluster has none). s3: it is
-    pushed to a bucket, and each pod fetches it. What is there already is used, nothing is built again.
-    Default: the installation's, else pvc."""
+    mount and keep (an image volume; an init container fetches it where the cluster has none); what is there
+    already is used, nothing is built again. Default: the installation's, else pvc."""
     repository: Annotated[str, Field(min_length=1, max_length=255, pattern=REPOSITORY)] | None = None
-    """Where to push: registry.example.com/models for oci, BUCKET or BUCKET/PREFIX for s3. Default: the
-    installation's."""
+    """Where to push, such as registry.example.com/models. Default: the installation's."""
     secret_ref: LocalRef | None = None
-    """Secret in this namespace that may push and pull: .dockerconfigjson, or username and password, for oci;
-    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3."""
+    """Secret in this namespace that may push and pull: .dockerconfigjson, by which nodes pull, too."""
     storage_class_name: ObjectName | None = None
     """StorageClass of the claims; default the installation's, else the cluster's."""
     size: Quantity | None = None
@@ -165,13 +168,13 @@ class Store(Model):
         Rule(
             cel="!has(self.repository) || (has(self.type) && self.type != 'pvc')",
             holds=lambda store: store.repository is None or store.type in REMOTE,
-            message="a repository is for type oci or s3: name the type, or drop it",
+            message="a repository is for type oci: name the type, or drop it",
             field="repository",
         ),
         Rule(
             cel="!has(self.secretRef) || (has(self.type) && self.type != 'pvc')",
             holds=lambda store: store.secret_ref is None or store.type in REMOTE,
-            message="a Secret is for type oci or s3: name the type, or drop it",
+            message="a Secret is for type oci: name the type, or drop it",
             field="secretRef",
         ),
     )

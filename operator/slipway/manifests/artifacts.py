@@ -16,6 +16,8 @@ NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
 FALLBACK_SLUG = "model"
 REMOTE_FIELDS = ("type", "repository", "secretRef")
+CODE = "code"
+"""What tells the name of an artifact with the repository's code from one without."""
 CONVERTED = ("F16", "BF16")
 """Levels of 16 bits, which the converter makes of the source; BF16 from f16 would have lost its range."""
 
@@ -55,6 +57,7 @@ class ArtifactPlan:
         parent: name of the artifact that it is made from; None for the source.
         store: the user's wishes for the claim and what else keeps it; no part of the name.
         pushed: pods read it, so it goes where the store says.
+        code: the repository's own Python files are fetched, too.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ArtifactPlan:
     parent: str | None
     store: Store | None
     pushed: bool = False
+    code: bool = False
 
     @property
     def level(self) -> str:
@@ -74,14 +78,18 @@ class ArtifactPlan:
 def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
-    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
+    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone; so has
+    a model that comes as GGUF: one level of it, untouched.
     """
+    if plan.source_files:
+        alone = Made("source", plan.level, plan.sizes.source)
+        return chain_of(spec.model.source, commit, [alone], spec.store)
     steps = [Made("source", None, plan.sizes.source)]
     if plan.form == "gguf":
         if plan.level not in CONVERTED:
             steps.append(Made("gguf", "F16", plan.sizes.f16))
         steps.append(Made("gguf", plan.level, plan.sizes.level))
-    return chain_of(spec.model.source, commit, steps, spec.store)
+    return chain_of(spec.model.source, commit, steps, spec.store, code=spec.model.trust_remote_code is True)
 
 
 def chain_of(
@@ -90,6 +98,8 @@ def chain_of(
     steps: Sequence[Made],
     store: Store | None,
     beside: str = "",
+    *,
+    code: bool = False,
 ) -> list[ArtifactPlan]:
     """The artifacts of these steps, each made from the one before it.
 
@@ -99,17 +109,19 @@ def chain_of(
         steps: how each is made.
         store: where they lie.
         beside: artifact on whose node or zone they have to lie; empty for anywhere.
+        code: with the repository's own Python files.
     """
-    place = [beside] if beside else []
+    more = [*([beside] if beside else []), *([CODE] if code else [])]
     chain: list[ArtifactPlan] = []
     recipe: list[list[Any]] = []
     for made in steps:
         recipe.append(made.recipe)
         # What others build on must be on a claim: what is kept elsewhere is nobody's parent.
-        kept = [store.type, store.repository] if store and store.type in REMOTE and made is steps[-1] else []
-        name = _name(uri, made.level or made.method, digest([uri, commit, recipe, *place, *kept]))
+        last = made is steps[-1]
+        kept = [store.type, store.repository] if store and store.type in REMOTE and last else []
+        name = _name(uri, made.level or made.method, digest([uri, commit, recipe, *more, *kept]))
         parent = chain[-1].name if chain else None
-        chain.append(ArtifactPlan(name, uri, commit, made, parent, store, pushed=made is steps[-1]))
+        chain.append(ArtifactPlan(name, uri, commit, made, parent, store, pushed=last, code=code))
     return chain
 
 
@@ -127,18 +139,17 @@ def _store(plan: ArtifactPlan) -> dict[str, Any]:
 
 
 def is_remote(artifact: Mapping[str, Any]) -> bool:
-    """Whether a ModelArtifact is kept in a registry or bucket, beside or in place of its claim."""
+    """Whether a ModelArtifact is kept in a registry, beside or in place of its claim."""
     return (artifact["spec"].get("store") or {}).get("type") in REMOTE
 
 
 def remote_uri(artifact: Mapping[str, Any]) -> str:
-    """Where a remote artifact goes: ``oci://REPOSITORY:NAME``, ``s3://BUCKET/PREFIX/NAME``.
+    """Where a remote artifact goes: ``oci://REPOSITORY:NAME``.
 
     The name carries the hash of source and recipe, so what is there under it is what would be made.
     """
     store, name = artifact["spec"]["store"], artifact["metadata"]["name"]
-    between = ":" if store["type"] == "oci" else "/"
-    return f"{store['type']}://{store['repository'].rstrip('/')}{between}{name}"
+    return f"{store['type']}://{store['repository']}:{name}"
 
 
 def build_artifact(plan: ArtifactPlan, owners: Sequence[Owner], namespace: str) -> dict[str, Any]:
@@ -148,7 +159,7 @@ def build_artifact(plan: ArtifactPlan, owners: Sequence[Owner], namespace: str) 
     if made.options:
         recipe["options"] = dict(made.options)
     spec: dict[str, Any] = {
-        "source": {"uri": plan.uri, "commit": plan.commit},
+        "source": {"uri": plan.uri, "commit": plan.commit, **({"code": True} if plan.code else {})},
         "recipe": recipe,
         "expectedBytes": made.expected_bytes,
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import engine_named
-from slipway.manifests import names
+from slipway.manifests import names, sources
 from slipway.manifests.artifacts import CONVERTED, is_remote, remote_uri
 from slipway.manifests.job_pod import REMOTE_STAGES, Work, build_job, with_memory
 from slipway.manifests.job_sizes import Subject
@@ -20,7 +20,7 @@ from slipway.manifests.owner import Owner
 from slipway.manifests.placement import Placement, job_placement
 from slipway.manifests.places import Place
 from slipway.manifests.service import service_url
-from slipway.plan.companions import Wanted, role
+from slipway.plan.companions import LORA, Wanted, role
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.settings import Settings
@@ -59,6 +59,7 @@ class StageInputs:
         inputs: name of each further artifact that the recipe reads to its claim.
         facts: of the model, for the memory; None when they can't be read: then sizes are guessed.
         placement: where the engine may run, so that it can read the volume.
+        kueue: Kueue's labels of who uses it.
     """
 
     secret: str | None = None
@@ -66,6 +67,7 @@ class StageInputs:
     inputs: Mapping[str, str] = field(default_factory=dict)
     facts: ModelFacts | None = None
     placement: Placement = field(default_factory=Placement)
+    kueue: tuple[tuple[str, str], ...] = ()
 
 
 def stages(artifact: dict[str, Any]) -> tuple[str, ...]:
@@ -118,6 +120,7 @@ def build_inspect_job(
     ``slipway.dev/spec-hash``.
     """
     source, kind = companion or spec.model, companion.kind if companion else role(spec)
+    trusts = spec.model.trust_remote_code is True and kind != LORA
     work = Work(
         name=job_name(f"{owner.name}-{spec_hash[:6]}", "inspect", attempt),
         stage="inspect",
@@ -126,6 +129,7 @@ def build_inspect_job(
             "SLIPWAY_SOURCE": source.source,
             "SLIPWAY_REVISION": source.revision or DEFAULT_REVISION,
             **({"SLIPWAY_ROLE": kind} if kind else {}),
+            **sources.trusted_code(trusts),
         },
         secret=spec.model.secret_ref.name if spec.model.secret_ref else None,
         placement=job_placement(spec),
@@ -152,14 +156,13 @@ def build_stage_job(
         "SLIPWAY_SOURCE": spec["source"]["uri"],
         "SLIPWAY_REVISION": spec["source"]["commit"],
         "SLIPWAY_EXPECTED_BYTES": str(expected),
+        **sources.trusted_code(spec["source"].get("code") is True),
     }
     recipe = spec["recipe"]
-    if recipe["method"] != "source":
-        env |= {"SLIPWAY_METHOD": recipe["method"], "SLIPWAY_LEVEL": recipe["level"]}
+    env |= {"SLIPWAY_METHOD": recipe["method"]} if recipe["method"] != "source" else {}
+    env |= {"SLIPWAY_LEVEL": recipe["level"]} if "level" in recipe else {}
     if stage in REMOTE_STAGES:
-        env["SLIPWAY_PUSH_TO"] = remote_uri(artifact)
-    if stage == "push" and (quality := (artifact.get("status") or {}).get("quality")):
-        env["SLIPWAY_QUALITY"] = json.dumps(quality, sort_keys=True, separators=(",", ":"))
+        env |= _remote(artifact, stage, settings)
     if recipe.get("options"):
         env["SLIPWAY_OPTIONS"] = json.dumps(recipe["options"], sort_keys=True, separators=(",", ":"))
     work = Work(
@@ -176,6 +179,16 @@ def build_stage_job(
         placement=inputs.placement,
     )
     return build_job(owner, work, settings)
+
+
+def _remote(artifact: dict[str, Any], stage: str, settings: Settings) -> dict[str, str]:
+    """Where an artifact is kept beside its claim, and what is kept with it of what was measured."""
+    env = {"SLIPWAY_PUSH_TO": remote_uri(artifact)}
+    if settings.store_endpoint:
+        env["SLIPWAY_ENDPOINT_PUSH"] = settings.store_endpoint
+    if stage == "push" and (quality := (artifact.get("status") or {}).get("quality")):
+        env["SLIPWAY_QUALITY"] = json.dumps(quality, sort_keys=True, separators=(",", ":"))
+    return env
 
 
 def build_benchmark_job(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 from slipway.api.modeldeployment import Caller, ModelDeploymentSpec
 from slipway.manifests import names
-from slipway.manifests.artifacts import is_remote
+from slipway.manifests.artifacts import is_remote, remote_uri
 from slipway.manifests.deployment import HTTP, selector
 from slipway.manifests.owner import Owner, child
+from slipway.manifests.sources import endpoints, schemes_of, sources_of
 from slipway.resources import NETWORK_POLICY
 from slipway.settings import Settings
 
@@ -26,6 +27,12 @@ INSIDE_V4 = (
 )
 INSIDE_V6 = ("::1/128", "fc00::/7", "fe80::/10")
 """Private, shared, loopback and link-local: addresses of clusters, nodes and cloud metadata services."""
+PUBLIC = {
+    "to": [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(INSIDE_V4)}},
+        {"ipBlock": {"cidr": "::/0", "except": list(INSIDE_V6)}},
+    ]
+}
 NODE_V4 = ("127.0.0.0/8", "169.254.0.0/16")
 NODE_V6 = ("::1/128", "fe80::/10")
 """Loopback and link-local: node agents and cloud metadata services, which no host name should lead to."""
@@ -35,6 +42,11 @@ ANYWHERE = [
     # Some network plugins (Cilium) take no pod for a member of an address block.
     {"namespaceSelector": {}},
 ]
+INSIDE = [
+    *({"ipBlock": {"cidr": one}} for one in (*INSIDE_V4, *INSIDE_V6) if one not in (*NODE_V4, *NODE_V6)),
+    {"namespaceSelector": {}},
+]
+"""Where a mirror with a name is: whose name it is, no policy knows, and nothing else may be reached."""
 DNS_PORTS = (53, 5353)
 """The Service's, and that of OpenShift's DNS pods: plugins see a packet after the Service's translation."""
 DNS = {"ports": [{"protocol": protocol, "port": port} for port in DNS_PORTS for protocol in ("UDP", "TCP")]}
@@ -49,11 +61,11 @@ def build_serving_policy(
     settings: Settings,
     *,
     group: bool = False,
-    fetches: bool = False,
+    fetched: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Default deny for the engine's pods: the named callers may come in, nothing goes out.
 
-    With ``fetches``, an init container brings what is served, so the pod reaches what a fetch Job does.
+    ``fetched`` are URIs that init containers bring: the pod reaches what a fetch Job of them does.
 
     With ``group``, the pods of a replica of several nodes reach each other, by whatever port the engine's
     collective library takes, and look each other's names up.
@@ -75,22 +87,22 @@ def build_serving_policy(
     ]
     ingress = [{"from": callers, "ports": [{"protocol": "TCP", "port": HTTP}]}]
     inside, outside = _group(owner.name) if group else ([], [])
-    outside = [*outside, *(_hub(settings) if fetches else ())]
+    outside = [*outside, *_sources(fetched, settings)]
     pods, component = selector(owner.name), names.ENGINE_COMPONENT
     return _policy(owner, owner.name, engine, component, pods, [*ingress, *inside], outside)
 
 
 def build_group_policy(
-    owner: Owner, engine: str, settings: Settings, *, fetches: bool = False
+    owner: Owner, engine: str, settings: Settings, *, fetched: Iterable[str] = ()
 ) -> dict[str, Any]:
     """For the workers of replicas of several nodes, ``NAME.workers``: their own model's pods, nobody else.
 
-    With ``fetches`` as of ``build_serving_policy``.
+    ``fetched`` as of ``build_serving_policy``.
     """
     pods = {names.MODEL: owner.name, names.COMPONENT: names.WORKER_COMPONENT}
     name = f"{owner.name}.workers"
     inside, outside = _group(owner.name)
-    outside = [*outside, *(_hub(settings) if fetches else ())]
+    outside = [*outside, *_sources(fetched, settings)]
     return _policy(owner, name, engine, names.WORKER_COMPONENT, pods, inside, outside)
 
 
@@ -102,8 +114,8 @@ def _group(name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return [{"from": peers}], [{"to": peers}, DNS]
 
 
-def build_model_job_policy(owner: Owner, settings: Settings) -> dict[str, Any]:
-    """For the Jobs of a ModelDeployment, ``NAME.jobs``: no way in; out to the hub and to its own engine.
+def build_model_job_policy(owner: Owner, spec: ModelDeploymentSpec, settings: Settings) -> dict[str, Any]:
+    """For the Jobs of a ModelDeployment, ``NAME.jobs``: no way in; out to its sources and to its own engine.
 
     No model can have a dot in its name, so no model's own policy can have this one.
     """
@@ -112,18 +124,21 @@ def build_model_job_policy(owner: Owner, settings: Settings) -> dict[str, Any]:
         "to": [{"podSelector": {"matchLabels": selector(owner.name)}}],
         "ports": [{"protocol": "TCP", "port": HTTP}],
     }
-    name = f"{owner.name}.jobs"
-    return _policy(owner, name, "jobs", names.JOB_COMPONENT, pods, [], [*_hub(settings), to_engine])
+    name, found = f"{owner.name}.jobs", list(_sources(sources_of(spec), settings))
+    if not found:
+        found = [DNS]  # the engine is asked by name
+    return _policy(owner, name, "jobs", names.JOB_COMPONENT, pods, [], [*found, to_engine])
 
 
 def build_artifact_job_policy(owner: Owner, artifact: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """For the Jobs of a ModelArtifact, named as it is.
 
-    A source may reach the hub, what is pushed its registry or bucket, the rest nothing.
+    Fetching may reach the source, looking up and pushing the registry or bucket, the rest nothing.
     """
     pods = {names.ARTIFACT: owner.name, names.COMPONENT: names.JOB_COMPONENT}
-    outside = artifact["spec"]["recipe"]["method"] == "source" or is_remote(artifact)
-    egress = list(_hub(settings)) if outside else []
+    uris = [artifact["spec"]["source"]["uri"]] if artifact["spec"]["recipe"]["method"] == "source" else []
+    uris += [remote_uri(artifact)] if is_remote(artifact) else []
+    egress = list(_sources(uris, settings)) if uris else []
     return _policy(owner, owner.name, "artifact", names.JOB_COMPONENT, pods, [], egress)
 
 
@@ -136,22 +151,45 @@ def _peer(caller: Caller) -> dict[str, Any]:
     return peer
 
 
-def _hub(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Rules for name resolution, the public internet, and the hub or proxy that the installation names."""
+def _sources(uris: Iterable[str], settings: Settings) -> Iterator[dict[str, Any]]:
+    """Rules for name resolution, the public internet, and what the installation names for these sources.
+
+    With a mirror the public internet stays closed, but for addresses that are named. A claim is mounted, and
+    needs none of it.
+    """
+    schemes = schemes_of(uris)
+    if not schemes:
+        return
     yield DNS
-    yield {
-        "to": [
-            {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(INSIDE_V4)}},
-            {"ipBlock": {"cidr": "::/0", "except": list(INSIDE_V6)}},
-        ]
-    }
+    if not settings.sources.mirror:
+        yield PUBLIC
+    named = [url for scheme, url in endpoints(settings).items() if scheme in schemes]
+    named += [settings.store_endpoint] if settings.store_endpoint else []
     proxies = [value for name, value in settings.job_env if name.lower() in PROXY_VARIABLES]
-    for url in dict.fromkeys(one for one in (settings.hub_endpoint, *proxies) if one):
+    for url in dict.fromkeys([*named, *proxies]):
         yield from _endpoint(url, settings)
+    for host in settings.sources.allowed_hosts:
+        yield from _inside(host, settings)
+
+
+def _inside(host: str, settings: Settings) -> Iterator[dict[str, Any]]:
+    """What a list of hosts names inside the network: a Service by its whole name, an address.
+
+    Other names open nothing: which address they have, nobody knows here.
+    """
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        whole = "." in host and not host.startswith(".")
+        if whole and (peer := _service(host, settings.cluster_domain)) is not None:
+            yield {"to": [peer]}
+        return
+    if not address.is_global:
+        yield {"to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}]}
 
 
 def _endpoint(url: str, settings: Settings) -> Iterator[dict[str, Any]]:
-    """The one address and port of a URL; a host name may be anywhere but on the node itself.
+    """The one address and port of a URL; a name may be anywhere but on the node, that of a mirror inside.
 
     Plugins see the pod behind a Service, on the pod's own port: of a Service's name the namespace tells where
     that pod is, of its address nothing does, so its ports have to be told.
@@ -161,7 +199,7 @@ def _endpoint(url: str, settings: Settings) -> Iterator[dict[str, Any]]:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        yield {"to": ANYWHERE, "ports": _tcp(port)}
+        yield {"to": INSIDE if settings.sources.mirror else ANYWHERE, "ports": _tcp(port)}
         if (peer := _service(host, settings.cluster_domain)) is not None:
             yield {"to": [peer]}
         return

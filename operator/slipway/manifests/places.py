@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.manifests import pod
+from slipway.manifests import pod, sources
 from slipway.plan.quantities import MIB, bytes_text, round_up
 from slipway.settings import Settings
-from slipway_runtime.contract import CREDENTIAL_KEYS, PUBLISHED, STORE
+from slipway_runtime.contract import PUBLISHED, STORE
 
 COPY_PERCENT = 105
 COPY_MORE = 64 * MIB
@@ -93,19 +93,12 @@ def secret_volumes(places: Mapping[str, Place], settings: Settings) -> list[dict
         for place in places.values()
         if place.secret and place.uri and not _by_image(place, settings)
     }
-    return [credentials(f"credentials-{name}", name) for name in sorted(found)]
+    return [sources.credentials(f"credentials-{name}", name) for name in sorted(found)]
 
 
-def credentials(volume_name: str, secret: str) -> dict[str, Any]:
-    """A Secret's keys as files; absent ones are left out, so that a stage says what it lacks."""
-    items = [{"key": key, "path": key} for key in CREDENTIAL_KEYS]
-    found = {"secretName": secret, "items": items, "defaultMode": 0o440, "optional": True}
-    return {"name": volume_name, "secret": found}
-
-
-def copying(places: Iterable[Place], settings: Settings) -> bool:
-    """Whether a pod fetches something itself, and so has to reach what holds it."""
-    return any(place.uri and not _by_image(place, settings) for place in places)
+def copied_uris(places: Iterable[Place], settings: Settings) -> list[str]:
+    """What a pod fetches itself, so that it has to reach what holds it."""
+    return [place.uri for place in places if place.uri and not _by_image(place, settings)]
 
 
 def _by_image(place: Place, settings: Settings) -> bool:
@@ -121,13 +114,13 @@ def _copy(name: str, place: Place, settings: Settings) -> dict[str, Any]:
     env = {"HOME": "/tmp", "SLIPWAY_SOURCE": place.uri, "SLIPWAY_REVISION": place.revision}  # noqa: S108 - an emptyDir
     mounts = [pod.mount(name, STORE), pod.mount("tmp", "/tmp")]  # noqa: S108 - the same
     if place.secret:
-        mounts.append(pod.mount(f"credentials-{place.secret}", "/credentials", read_only=True))
+        mounts.append(pod.mount(f"credentials-{place.secret}", sources.CREDENTIALS, read_only=True))
     return {
         "name": f"fetch-{name}",
         "image": settings.images.runtime,
         "imagePullPolicy": settings.images.pull_policy,
         "command": [PROGRAM, "fetch"],
-        "env": pod.env_list({**env, **dict(settings.job_env)}),
+        "env": pod.env_list({**sources.environment(settings), **env}),
         "resources": {
             "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": size},
             "limits": {"memory": "1Gi"},

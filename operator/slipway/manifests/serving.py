@@ -11,7 +11,7 @@ from slipway.manifests.deployment import Serving, build_deployment, selector
 from slipway.manifests.leader_worker_set import build_leader_worker_set
 from slipway.manifests.network import build_group_policy, build_model_job_policy, build_serving_policy
 from slipway.manifests.owner import Owner, PublishedArtifact
-from slipway.manifests.places import copying
+from slipway.manifests.places import copied_uris
 from slipway.manifests.service import build_service, service_url
 from slipway.plan.decision import Plan
 from slipway.settings import Settings
@@ -65,9 +65,9 @@ def _policies(served: Serving, *, group: bool) -> list[dict[str, Any]]:
     owner, plan, settings = served.owner, served.plan, served.settings
     if not settings.network_policy:
         return []
-    fetches = copying(served.places.values(), settings)
+    fetched = copied_uris(served.places.values(), settings)
     return [
-        build_serving_policy(owner, served.spec, plan.engine, settings, group=group, fetches=fetches),
-        *([build_group_policy(owner, plan.engine, settings, fetches=fetches)] if group else []),
-        build_model_job_policy(owner, settings),
+        build_serving_policy(owner, served.spec, plan.engine, settings, group=group, fetched=fetched),
+        *([build_group_policy(owner, plan.engine, settings, fetched=fetched)] if group else []),
+        build_model_job_policy(owner, served.spec, settings),
     ]

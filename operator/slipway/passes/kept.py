@@ -57,10 +57,9 @@ def with_store(spec: ModelDeploymentSpec, settings: Settings) -> ModelDeployment
     kind = store.type or settings.store_type
     if kind not in REMOTE:
         return spec
-    repository = store.repository or dict(settings.repositories).get(kind, "")
+    repository = store.repository or settings.store_repository
     if not repository:
-        none = f"the chart's store.repositories.{kind} names none"
-        message = f"spec.store.repository: type {kind} needs one, and {none}"
+        message = f"spec.store.repository: type {kind} needs one, and the chart's store.repository names none"
         raise InvalidSpecError(reasons.INVALID_SPEC, message)
     # The installation's Secret is for the installation's repository alone.
     secret = store.secret_ref

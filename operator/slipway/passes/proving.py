@@ -16,7 +16,7 @@ from slipway import checks
 from slipway.api import reasons
 from slipway.api.deploymentstatus import LoadLevel
 from slipway.checks import Input, NodeState
-from slipway.manifests import jobs
+from slipway.manifests import jobs, kueue
 from slipway.manifests.places import place_of
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
@@ -165,9 +165,10 @@ def _given_up(step: Step) -> str:
 def _job(scene: Scene, chosen: Chosen, served: PublishedArtifact, number: int) -> Raw:
     source = scene.seen.artifacts.get(chosen.pinned.artifacts[0])
     tokenizer = place_of(source) if source is not None and is_ready(source) else served.place
-    return jobs.build_benchmark_job(
+    job = jobs.build_benchmark_job(
         scene.owner, scene.spec, chosen.pinned.plan, tokenizer, scene.settings, number, chosen.name
     )
+    return kueue.queued(job, kueue.labels_of(scene.seen.model))
 
 
 def _of(subject: _Subject, one: Try) -> Try:

@@ -178,7 +178,7 @@ def test_the_installation_says_where_and_a_model_may_say_otherwise() -> None:
     site = replace(
         SETTINGS,
         store_type="oci",
-        repositories=(("oci", REPOSITORY), ("s3", "")),
+        store_repository=REPOSITORY,
         store_secret="site",  # noqa: S106 - a name
     )
     written = spec()
@@ -193,8 +193,8 @@ def test_the_installation_says_where_and_a_model_may_say_otherwise() -> None:
     assert own is not None
     assert own.secret_ref is None, "the site's Secret goes to the site's registry alone"
     assert with_store(spec(store={"type": "pvc"}), site).store == spec(store={"type": "pvc"}).store
-    with pytest.raises(InvalidSpecError, match=r"the chart's store\.repositories\.s3 names none"):
-        with_store(spec(store={"type": "s3"}), site)
+    with pytest.raises(InvalidSpecError, match=r"the chart's store\.repository names none"):
+        with_store(spec(store={"type": "oci"}), SETTINGS)
     assert with_store(written, SETTINGS) is written
 
 

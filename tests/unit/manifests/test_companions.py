@@ -11,6 +11,7 @@ from slipway.manifests.companions import companion_chain, with_companions
 from slipway.manifests.deployment import Serving, build_deployment
 from slipway.manifests.jobs import build_benchmark_job, build_inspect_job
 from slipway.manifests.owner import Owner, PublishedArtifact
+from slipway.manifests.places import Place
 from slipway.manifests.revision import Pinned, build_revision, read_pinned
 from slipway.plan.companions import wanted
 from slipway.plan.decision import Plan
@@ -129,7 +130,7 @@ def test_the_benchmark_counts_guesses_where_the_engine_does(owner: Owner) -> Non
     def variables(fields: dict[str, object] | None = None, **engine: object) -> dict[str, str]:
         wish = spec(engine=engine, **(fields or {}))
         plan = decide(wish, FACTS, [NODES["server-64"]], Settings())
-        job = build_benchmark_job(owner, wish, plan, "source", Settings(), 1, "r")
+        job = build_benchmark_job(owner, wish, plan, Place(claim="source"), Settings(), 1, "r")
         return {one["name"]: one["value"] for one in job["spec"]["template"]["spec"]["containers"][0]["env"]}
 
     assert variables(speculative={})["SLIPWAY_GUESSES"] == (

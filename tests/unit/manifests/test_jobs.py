@@ -20,6 +20,7 @@ from slipway.manifests.jobs import (
 )
 from slipway.manifests.owner import Owner
 from slipway.manifests.placement import Placement, job_placement, placement
+from slipway.manifests.places import Place
 from slipway.plan.decision import Accelerator, Plan
 from slipway.settings import Settings
 from slipway_runtime.contract import CREDENTIAL_KEYS, PERMANENT, STAGES
@@ -97,7 +98,7 @@ def test_later_stages_see_no_hub_and_no_credential(artifact_owner: Owner, stage:
 
 
 def test_benchmark_asks_the_service(owner: Owner, plan: Plan) -> None:
-    job = build_benchmark_job(owner, spec(), plan, "source-claim", SITE, 1, "chat-0123456789")
+    job = build_benchmark_job(owner, spec(), plan, Place(claim="source-claim"), SITE, 1, "chat-0123456789")
     assert job["metadata"]["name"] == "chat-0123456789-benchmark-1"
     assert job["metadata"]["labels"]["slipway.dev/revision"] == "chat-0123456789"
     assert env(job)["SLIPWAY_ENDPOINT"] == "http://chat.team.svc.cluster.local:8080"
@@ -106,7 +107,7 @@ def test_benchmark_asks_the_service(owner: Owner, plan: Plan) -> None:
     assert "HTTPS_PROXY" not in env(job)
     assert "SLIPWAY_BENCHMARK_ROUTE" not in env(job)
     vectors = replace(plan, embeds=True)
-    job = build_benchmark_job(owner, spec(), vectors, "source-claim", SITE, 1, "chat-0123456789")
+    job = build_benchmark_job(owner, spec(), vectors, Place(claim="source-claim"), SITE, 1, "chat-0123456789")
     assert env(job)["SLIPWAY_BENCHMARK_ROUTE"] == "/v1/embeddings"
 
 
