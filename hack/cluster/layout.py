@@ -54,6 +54,8 @@ PORTS = {
 # The model hub, a guest beside the cluster: for everybody, and for whoever tells it to fail.
 HUB = (NODE_IP, 8090)
 HUB_ADMIN = ("127.0.0.1", 8091)
+# A registry for artifacts, while a test runs one: nodes pull from it by HTTP.
+REGISTRY = (NODE_IP, 8095)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Node:
     kubelet: Path = STATE / "kubelet"
     etc: Path = STATE / "etc"
     cni: Path = STATE / "etc" / "cni"
+    registries: Path = STATE / "etc" / "registries"
     addresses: Path = STATE / "cni-addresses"
 
 

@@ -50,6 +50,9 @@ state = "{node.containerd_run}"
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "{SANDBOX_IMAGE}"
 
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = "{node.registries}"
+
 [plugins."io.containerd.nri.v1.nri"]
   disable = true
 
@@ -71,6 +74,16 @@ state = "{node.containerd_run}"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
   SystemdCgroup = false
   Root = "{layout.RUN}/runc"
+"""
+
+
+def registry_config() -> str:
+    """How containerd reaches the registry of artifacts: without TLS, which it would ask for elsewhere."""
+    address = "http://{}:{}".format(*layout.REGISTRY)
+    return f"""server = "{address}"
+
+[host."{address}"]
+  capabilities = ["pull", "resolve"]
 """
 
 
@@ -184,6 +197,7 @@ def configuration(files: ControlPlaneFiles) -> dict[Path, str]:
         machine = ""
     return {
         node.etc / "containerd.toml": containerd_config(),
+        node.registries / "{}:{}".format(*layout.REGISTRY) / "hosts.toml": registry_config(),
         node.cni / "10-slipway.conflist": cni_config(),
         node.etc / "kubelet.yaml": kubelet_config(files),
         node.etc / "kube-proxy.yaml": proxy_config(files),

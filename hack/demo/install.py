@@ -18,6 +18,7 @@ from hack.cluster import layout  # noqa: E402 - this file is a program, run by i
 from hack.demo import release  # noqa: E402 - the same
 
 HUB = "http://{}:{}".format(*layout.HUB)
+REGISTRY = "http://{}:{}".format(*layout.REGISTRY)
 KUBECONFIG = ROOT / ".cluster/kubeconfig"
 NEXT = "next: make cluster-doctor; logs are in .cluster/log/"
 
@@ -63,6 +64,7 @@ def helm(images: dict[str, dict[str, str]], engines: dict[str, dict[str, str]]) 
     command = [
         binary, "upgrade", "--install", "slipway", "charts/slipway", "--namespace", "slipway-system",
         "--create-namespace", "--kubeconfig", str(KUBECONFIG), "--set", f"hub.endpoint={HUB}",
+        "--set", f"store.endpoint={REGISTRY}",
     ]  # fmt: skip
     for role in ("operator", "runtime", "optimizer", "llamacpp"):
         command += ["--set", f"images.{role}.digest={images[role]['digest']}"]

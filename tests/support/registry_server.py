@@ -63,13 +63,14 @@ class RegistryServer:
 
 @contextmanager
 def registry_server(
-    folder: Path, *, login: bool = False, read_only: bool = False
+    folder: Path, *, login: bool = False, read_only: bool = False, address: str = ""
 ) -> Iterator[RegistryServer]:
-    """Run a registry for the body; a folder that has data keeps them."""
+    """Run a registry for the body, on loopback unless told an address; a folder that has data keeps them."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    if not address:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
     storage: dict[str, Any] = {"filesystem": {"rootdirectory": str(folder / "data")}}
     storage["maintenance"] = {"readonly": {"enabled": read_only}, "uploadpurging": {"enabled": False}}
     settings: dict[str, Any] = {"version": "0.1", "storage": storage, "http": {"addr": address}}
