@@ -53,6 +53,6 @@ def test_a_model_is_pushed_once_and_found_by_the_next(cluster: Cluster, registry
             assert found["status"][kept] == made["status"][kept]
         stages = {stage for _, stage in tries(other)}
         assert stages <= {"inspect", "recall", "benchmark"}, "nothing is fetched, nothing is made"
-        assert not other.list("persistentvolumeclaims")
+        assert not other.list("pvc")
         other.wait_ready("second", 300)
     assert [one for one in registry.sent() if one[0] == "PUT"] == uploads
