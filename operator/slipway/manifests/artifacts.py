@@ -71,13 +71,16 @@ class ArtifactPlan:
 def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
-    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
+    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone; what a
+    Job makes as safetensors is made right of the source.
     """
     steps = [Made("source", None, plan.sizes.source)]
     if plan.form == "gguf":
         if plan.level not in CONVERTED:
             steps.append(Made("gguf", "F16", plan.sizes.f16))
         steps.append(Made("gguf", plan.level, plan.sizes.level))
+    elif plan.made:
+        steps.append(Made(plan.method, plan.level, plan.sizes.level, dict(plan.options)))
     return chain_of(spec.model.source, commit, steps, spec.store)
 
 

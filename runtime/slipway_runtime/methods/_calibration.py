@@ -1,7 +1,7 @@
 """The text that a method calibrates on: the spec's own, else the image's. Called by ``_compressed``.
 
-Files of the input ``calibration``: ``.txt``, ``.jsonl`` with ``text`` or ``messages`` in each line, ``.parquet``
-with a column of that name.
+Files of the input ``calibration``: ``.txt``, ``.jsonl`` with ``text`` or ``messages`` in each line,
+``.parquet`` with a column of that name.
 """
 
 from __future__ import annotations
@@ -42,12 +42,11 @@ def calibration_files(job: Job) -> list[Path]:
 
 
 def sample_rows(paths: Sequence[Path], count: int, tokens: int) -> list[Row]:
-    """Return ``count`` rows of all files, each as likely as any other and the same each time; fewer when
-    there are no more.
+    """Return ``count`` rows of all files, each as likely as any other; the same ones each time.
 
     Args:
         paths: of ``calibration_files``.
-        count: of rows at most.
+        count: of rows; fewer when there are no more.
         tokens: of a sample: plain text is cut into rows of about so many.
 
     Raises:
@@ -115,8 +114,8 @@ def _lines(path: Path, _tokens: int) -> Iterator[Row]:
 
 
 def _parquet(path: Path, _tokens: int) -> Iterator[Row]:
-    from pyarrow import ArrowInvalid  # noqa: PLC0415 - of the image optimizer
-    from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - the same
+    from pyarrow import ArrowInvalid
+    from pyarrow.parquet import ParquetFile
 
     try:
         file = ParquetFile(path)

@@ -94,8 +94,8 @@ def _group(folder: Path, kind: Kind, asked: Asked) -> int:
 def _make(job: Job, asked: Asked, recipe: Recipe, made: dict[str, str], target: Path) -> None:
     """Load, quantise and save; what was chosen is added to ``made``."""
     os.environ.update(QUIET)
-    import torch  # noqa: PLC0415 - of the image optimizer, as all that follows
-    import transformers  # noqa: PLC0415
+    import torch
+    import transformers
 
     torch.set_num_threads(thread_count(job.environment))
     transformers.set_seed(calibration.SEED)
@@ -117,8 +117,8 @@ def _make(job: Job, asked: Asked, recipe: Recipe, made: dict[str, str], target: 
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
-    """Return tokenizer and model in the type that its files have; weights are mapped where that is the same."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+    """Return tokenizer and model, in the type that its files have."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     own = {"local_files_only": True, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(folder, **own)
@@ -150,9 +150,9 @@ def _samples(job: Job, asked: Asked, tokenizer: Any, config: Any) -> list[list[i
 
 def _oneshot(model: Any, tokenizer: Any, recipe: Recipe, samples: Sequence[Sequence[int]]) -> None:
     """Let llmcompressor do it; without samples nothing is run through the model."""
-    import torch  # noqa: PLC0415
-    from llmcompressor import oneshot  # noqa: PLC0415
-    from torch.utils.data import DataLoader  # noqa: PLC0415
+    import torch
+    from llmcompressor import oneshot
+    from torch.utils.data import DataLoader
 
     given: dict[str, Any] = {}
     if samples:
@@ -166,10 +166,10 @@ def _oneshot(model: Any, tokenizer: Any, recipe: Recipe, samples: Sequence[Seque
 
 
 def _unpinned() -> AbstractContextManager[None]:
-    """Without an accelerator nothing can be pinned for it; AWQ of llmcompressor 0.14 asks for it all the same."""
-    import torch  # noqa: PLC0415
-    from compressed_tensors.utils import patch_attr  # noqa: PLC0415
-    from llmcompressor.pipelines.cache import IntermediatesCache  # noqa: PLC0415
+    """Without an accelerator nothing can be pinned for it; AWQ of llmcompressor 0.14 asks for it anyway."""
+    import torch
+    from compressed_tensors.utils import patch_attr
+    from llmcompressor.pipelines.cache import IntermediatesCache
 
     if torch.accelerator.is_available():
         return nullcontext()
@@ -178,11 +178,11 @@ def _unpinned() -> AbstractContextManager[None]:
 
 
 def modifiers() -> dict[str, Any]:
-    """llmcompressor's classes by the name that recipes have for them."""
-    from llmcompressor.modifiers.gptq import GPTQModifier  # noqa: PLC0415
-    from llmcompressor.modifiers.quantization import QuantizationModifier  # noqa: PLC0415
-    from llmcompressor.modifiers.transform.awq import AWQModifier  # noqa: PLC0415
-    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier  # noqa: PLC0415
+    """Llmcompressor's classes by the name that recipes have for them."""
+    from llmcompressor.modifiers.gptq import GPTQModifier
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+    from llmcompressor.modifiers.transform.awq import AWQModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
     known = (AWQModifier, GPTQModifier, QuantizationModifier, SmoothQuantModifier)
     return {one.__name__: one for one in known}

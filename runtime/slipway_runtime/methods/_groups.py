@@ -1,4 +1,4 @@
-"""How many weights share a scale: what divides every quantised layer. Pure but for headers; of ``_compressed``.
+"""How many weights share a scale: what divides every quantised layer. Called by ``_compressed``.
 
 A group that divides nothing would end hours of calibration: it is refused by the headers alone.
 """
@@ -20,7 +20,7 @@ IGNORED: Final = (
     r"re:.*(router|shared_expert_gate)$",
     r"re:.*(vision|visual|image|audio|multi_modal_projector).*",
 )
-"""Layers that stay at 16 bits: output, what chooses experts, what reads pictures. As llmcompressor's ``ignore``."""
+"""llmcompressor's ``ignore``: output, what chooses experts, what reads pictures stay at 16 bits."""
 LAYER: Final = re.compile(
     r"(?!.*(embed|wte|wpe|lm_head|\.gate\.|router|shared_expert_gate|vision|visual|image|audio"
     r"|multi_modal_projector))(.+)\.weight"
@@ -35,7 +35,7 @@ def input_sizes(folder: Path) -> Mapping[int, str]:
     Raises:
         DataError: NoWeights, there is none.
     """
-    from safetensors import safe_open  # noqa: PLC0415 - not in the operator
+    from safetensors import safe_open
 
     found: dict[int, str] = {}
     for path in sorted(folder.glob("model*.safetensors")):
@@ -66,7 +66,7 @@ def choose_group(sizes: Mapping[int, str], named: int | None) -> int:
     rest = uneven(sizes, wanted[-1])
     if not rest:
         return wanted[-1]
-    hint = f"use {' or '.join(map(str, dividing))}" if dividing else "use a method without groups: int8 or fp8"
+    hint = f"use {' or '.join(map(str, dividing))}" if dividing else "use int8 or fp8, which have none"
     raise RequestError(
         "GroupSize",
         f"groups of {' or '.join(map(str, wanted))} weights don't divide {rest} ({sizes[rest]} reads {rest} "

@@ -18,16 +18,17 @@ GPU = False
 
 def quantize(job: Job) -> dict[str, Any]:
     """Turn ``/parent/published`` into ``/store/work/model``; see ``_compressed.compress``."""
-    calibrates = job.level == "FP8_STATIC" or "kvCache" in job.options()
-    return compress(job, Kind(recipe, ("kvCache", *CALIBRATION) if calibrates else ("kvCache",)))
+    return compress(job, Kind(recipe, ("kvCache", *CALIBRATION) if job.level == "FP8_STATIC" else ()))
 
 
 def recipe(asked: Asked) -> Recipe:
-    """FP8: a scale for each channel, and for each token while it is served; FP8_STATIC: one for each tensor,
-    those of activations calibrated. ``kvCache`` calibrates scales of keys and values beside.
+    """FP8 has a scale for each channel, and for each token while it is served.
+
+    FP8_STATIC has one for each tensor; those of activations are calibrated, and with ``kvCache`` those of
+    keys and values.
     """
+    if asked.level == "FP8":
+        return Recipe((("QuantizationModifier", quantised("FP8_DYNAMIC")),), calibrates=False)
     cache = asked.choice("kvCache", ("none", "fp8"), "none") == "fp8"
-    static = asked.level == "FP8_STATIC"
     more = {"kv_cache_scheme": {**FP8, "strategy": "tensor"}} if cache else {}
-    arguments = quantised("FP8" if static else "FP8_DYNAMIC", **more)
-    return Recipe((("QuantizationModifier", arguments),), calibrates=static or cache)
+    return Recipe((("QuantizationModifier", quantised("FP8", **more)),), calibrates=True)

@@ -24,8 +24,8 @@ def quantize(job: Job) -> dict[str, Any]:
 def recipe(asked: Asked) -> Recipe:
     """Symmetric unless said otherwise, as kernels like it best.
 
-    ``actOrder`` is GPTQ's desc_act: columns that matter most come first. The order is undone in what is written,
-    so it costs nothing later.
+    ``actOrder`` is GPTQ's desc_act: columns that matter most come first. The order is undone in what is
+    written, so it costs nothing later.
     """
     bits = 4 if asked.level == "W4A16" else 8
     scheme = integers(bits, asked.group, symmetric=asked.flag("symmetric", default=True))

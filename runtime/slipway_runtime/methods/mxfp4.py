@@ -9,7 +9,7 @@ from slipway_runtime.methods._compressed import Kind, compress
 from slipway_runtime.methods._recipes import Asked, Recipe, quantised
 
 NAME = "mxfp4"
-LEVELS = ("MXFP4A16", "MXFP4")
+LEVELS = ("MXFP4", "MXFP4A16")
 STAGE = "quantize"
 FORM = "safetensors"
 IMAGE = "optimizer"
