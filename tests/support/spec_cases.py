@@ -131,7 +131,9 @@ WRONG = [
     Case("calibrated gguf", optimize(method="gguf", calibration={}), "spec.optimize.calibration"),
     Case("calibrated by nobody", optimize(calibration={"samples": 4}), "spec.optimize.calibration"),
     Case(
-        "dynamic and calibrated", optimize(method="fp8", level="FP8", calibration={}), "spec.optimize.calibration"
+        "dynamic and calibrated",
+        optimize(method="fp8", level="FP8", calibration={}),
+        "spec.optimize.calibration",
     ),
     Case(
         "weights alone and calibrated",
