@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -25,6 +26,7 @@ from slipway_runtime.job import Job, read_job
 from slipway_runtime.methods import _compressed, methods
 from slipway_runtime.methods._compressed import Kind
 from slipway_runtime.progress import Progress
+from tests.cluster import made
 from tests.support.gpu_nodes import gpu_node
 from tests.support.planning import COMMIT, MODELS, spec
 
@@ -86,6 +88,14 @@ def test_an_engine_that_does_not_read_it_is_named(
     with pytest.raises((InvalidSpecError, NothingFitsError)) as caught:
         planned(nodes, optimize, **engine)
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(("method", "level"), [(name, level) for name in FOLDERS for level in FOLDERS[name]])
+def test_an_engine_of_ones_own_that_reads_it_gets_it_on_cpu(method: str, level: str) -> None:
+    own = Settings(serving_engines=((made.READER, json.dumps(made.reader("acme/server:1")["spec"])),))
+    wish = spec(optimize={"method": method, "level": level}, engine={"name": made.READER})
+    plan = decide(wish, MODELS["smollm2-135m"], [node_facts(gpu_node("laptop-16gb", "node"))], own)
+    assert (plan.method, plan.level, plan.made, plan.accelerator) == (method, level, True, None)
 
 
 def test_a_model_that_is_not_for_text_is_not_made() -> None:
