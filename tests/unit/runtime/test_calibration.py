@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from slipway_runtime import files
+from slipway_runtime.companion_files import select_texts
 from slipway_runtime.contract import Exit
 from slipway_runtime.errors import StageError
 from slipway_runtime.evaluate.perplexity import TEXT
+from slipway_runtime.fetch import fetch
+from slipway_runtime.inspection import inspect
 from slipway_runtime.job import Job
 from slipway_runtime.methods._calibration import OWN_TEXT, calibration_files, sample_rows, tokenised
-from tests.unit.runtime.conftest import Bench
+from slipway_runtime.sources import RemoteFile
+from tests.unit.runtime.conftest import Bench, HubServer
 
 
 def encode(text: str) -> list[int]:
@@ -97,3 +101,40 @@ def test_bytes_that_are_no_text_are_refused(bench: Bench) -> None:
     (source(bench) / "a.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StageError, match="UnicodeDecodeError"):
         sample_rows(calibration_files(quantizing(bench)), 4, 64)
+
+
+def repository(hub: HubServer, name: str, **contents: str) -> Path:
+    folder = hub.root / "acme" / name
+    (folder / "train").mkdir(parents=True)
+    for path, text in contents.items():
+        (folder / path.replace("__", "/").replace("_", ".")).write_text(text)
+    return folder
+
+
+def test_texts_of_a_source_are_inspected_and_fetched(bench: Bench, hub: HubServer) -> None:
+    repository(hub, "texts", train__a_jsonl='{"text": "a"}', b_txt="b", LICENSE_txt="c", d_csv="d")
+    source = {"HF_ENDPOINT": hub.url, "SLIPWAY_SOURCE": "hf://acme/texts", "SLIPWAY_ROLE": "calibration"}
+    found = inspect(bench.job("inspect", **source))
+    assert (found["files"], found["facts"]["downloadBytes"], found["facts"]["weightBytes"]) == (2, 14, 0)
+    fetch(bench.job("fetch", **source, SLIPWAY_REVISION=found["commit"]))
+    published = bench.store / "published"
+    assert sorted(path.name for path in published.rglob("*") if path.is_file()) == [
+        "a.jsonl", "b.txt", "manifest.json"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "contents", [{"a_csv": "x"}, {"a_txt": "x", "config_json": "{}"}, {"LICENSE_txt": "x"}]
+)
+def test_a_source_that_is_no_text_is_refused(bench: Bench, hub: HubServer, contents: dict[str, str]) -> None:
+    repository(hub, "texts", **contents)
+    source = {"HF_ENDPOINT": hub.url, "SLIPWAY_SOURCE": "hf://acme/texts", "SLIPWAY_ROLE": "calibration"}
+    with pytest.raises(StageError, match="name one with texts alone") as caught:
+        inspect(bench.job("inspect", **source))
+    assert caught.value.reason == "CalibrationEmpty"
+
+
+def test_of_large_sources_the_first_gigabyte_is_enough() -> None:
+    files_of = [RemoteFile(f"{number}.parquet", 400_000_000) for number in (3, 1, 2)]
+    assert [file.path for file in select_texts(files_of)] == ["1.parquet", "2.parquet"]
+    assert len(select_texts([RemoteFile("all.jsonl", 5_000_000_000)])) == 1
