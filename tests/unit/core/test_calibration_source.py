@@ -116,7 +116,7 @@ def test_it_comes_after_what_is_served() -> None:
 @pytest.mark.parametrize(
     ("text", "reason", "words"),
     [
-        ({"source": "hf://acme"}, "InvalidSource", "hf://ORG/NAME"),
+        ({"source": "hf://acme"}, "InvalidSource", "hf://datasets/ORG/NAME"),
         ({"source": "gopher://a/b"}, "UnknownScheme", "gopher://"),
         ({"revision": "main", "source": None}, "InvalidSpec", "name it in spec.optimize.calibration.source"),
     ],
