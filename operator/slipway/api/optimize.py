@@ -19,6 +19,7 @@ AT_LOAD: Final[Mapping[str, tuple[str, ...]]] = {"bnb": ("NF4",)}
 """Methods that engines alone apply."""
 FOLDERS: Final = {name: levels for name, levels in MADE.items() if name != GGUF}
 """Methods whose Jobs leave safetensors."""
+HF_TEXTS: Final = r"^hf://(datasets/)?[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
 GROUPED: Final = ("awq", "gptq")
 CALIBRATED: Final[Mapping[str, tuple[str, ...]]] = {
     "awq": ("W4A16",),
@@ -63,15 +64,12 @@ def _words(names: Mapping[str, tuple[str, ...]]) -> str:
     return "; ".join(f"{name}: {', '.join(levels)}" for name, levels in names.items())
 
 
-HF_TEXTS: Final = r"^hf://(datasets/)?[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
 class Calibration(Model):
     """The text by which a method learns what weights matter, or how large activations grow."""
 
     source: Source | None = None
-    """URI of files of text, such as hf://datasets/ORG/NAME: .txt, .jsonl or .parquet with text or messages in each row; read with the
-    credential of spec.model.secretRef. Default the image's own text, English prose."""
+    """URI of files of text, such as hf://datasets/ORG/NAME: .txt, .jsonl or .parquet with text or messages in
+    each row; read with the credential of spec.model.secretRef. Default the image's own text, English prose."""
     revision: Revision | None = None
     """Branch, tag or commit of source; default main. Pinned with the model's."""
     samples: Annotated[int, Field(ge=1, le=4096)] | None = None
