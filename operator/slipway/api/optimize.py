@@ -68,8 +68,8 @@ class Calibration(Model):
     """The text by which a method learns what weights matter, or how large activations grow."""
 
     source: Source | None = None
-    """URI of files of text, such as hf://datasets/ORG/NAME: .txt, .jsonl, .parquet with text or
-    messages in each row; read with the credential of spec.model.secretRef. Default the image's own text, English prose."""
+    """URI of files of text, such as hf://datasets/ORG/NAME: .txt, .jsonl or .parquet with text or messages
+    in each row; read with the credential of spec.model.secretRef. Default the image's own English prose."""
     revision: Revision | None = None
     """Branch, tag or commit of source; default main. Pinned with the model's."""
     samples: Annotated[int, Field(ge=1, le=4096)] | None = None
