@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from slipway.api import API_VERSION
@@ -72,11 +73,14 @@ class ArtifactPlan:
         return self.made.level or "source"
 
 
-def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
+def artifact_chain(
+    spec: ModelDeploymentSpec, commit: str, plan: Plan, inputs: Mapping[str, str] = MappingProxyType({})
+) -> list[ArtifactPlan]:
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
     An engine that reads safetensors and quantises while it loads, or not at all, has the source alone; so has
-    a model that comes as GGUF: one level of it, untouched.
+    a model that comes as GGUF: one level of it, untouched. What a Job makes as safetensors is made right of
+    the source, and of ``inputs``, which ``companions.model_chain`` knows.
     """
     if plan.source_files:
         alone = Made("source", plan.level, plan.sizes.source)
@@ -86,6 +90,8 @@ def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[A
         if plan.level not in CONVERTED:
             steps.append(Made("gguf", "F16", plan.sizes.f16))
         steps.append(Made("gguf", plan.level, plan.sizes.level))
+    elif plan.made:
+        steps.append(Made(plan.method, plan.level, plan.sizes.level, dict(plan.options), inputs))
     return chain_of(spec.model.source, commit, steps, spec.store, code=spec.model.trust_remote_code is True)
 
 

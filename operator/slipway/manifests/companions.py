@@ -9,15 +9,33 @@ from typing import Any
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
 from slipway.manifests import names, pod
-from slipway.manifests.artifacts import ArtifactPlan, Made, chain_of
+from slipway.manifests.artifacts import ArtifactPlan, Made, artifact_chain, chain_of
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
 from slipway.plan.capacity import spreads
-from slipway.plan.companions import DRAFT_LEVEL, LORA, Companion, Wanted, wanted
+from slipway.plan.companions import CALIBRATION, DRAFT_LEVEL, LORA, Companion, Wanted, wanted
+from slipway.plan.decision import Plan
 from slipway.plan.memory import sizes
 from slipway_runtime.contract import PUBLISHED
 
 FOLDER = "/companions"
 """Where each has a folder of its own in the engine's container."""
+
+
+def model_chain(
+    spec: ModelDeploymentSpec, commit: str, plan: Plan, companions: Iterable[Companion]
+) -> list[ArtifactPlan]:
+    """The model's own chain; a text that it is calibrated on is part of its recipe by its artifact's name."""
+    plain = artifact_chain(spec, commit, plan)
+    texts = [one for one in companions if one.kind == CALIBRATION]
+    if not plan.made or not texts:
+        return plain
+    source = companion_chain(spec, texts[0], plan.form, plain[0].name)[-1].name
+    return artifact_chain(spec, commit, plan, {CALIBRATION: source})
+
+
+def served(companions: Iterable[Companion]) -> list[Companion]:
+    """Those that engines mount."""
+    return [one for one in companions if one.kind != CALIBRATION]
 
 
 def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source: str) -> list[ArtifactPlan]:

@@ -12,6 +12,7 @@ from slipway.api import API_VERSION, reasons
 from slipway.errors import InvalidSpecError
 from slipway.manifests import artifacts, claims
 from slipway.manifests.artifacts import ArtifactPlan
+from slipway.manifests.companions import model_chain
 from slipway.manifests.owner import Owner
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
@@ -24,7 +25,8 @@ from slipway.plan import stages
 
 def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | None:
     """What is to be served; None while it is being built, or when it may not be served."""
-    served = artifacts.artifact_chain(scene.spec, chosen.pinned.commit, chosen.pinned.plan)
+    pinned = chosen.pinned
+    served = model_chain(scene.spec, pinned.commit, pinned.plan, pinned.companions)
     chain = companions.whole_chain(scene, chosen.pinned, served)
     held = scene.seen.artifacts
     draft.fields["artifacts"] = [
