@@ -12,7 +12,7 @@ from tests.support.control_plane import Api
 from tests.support.spec_cases import RIGHT, RIGHT_SOURCES, WRONG, WRONG_SOURCES, Case
 
 pytestmark = pytest.mark.api
-LEVEL = "Invalid value: a gguf recipe has a level, a source has none"
+LEVEL = "Invalid value: a gguf recipe has a level"
 PARENT = "Invalid value: a source has no parent, everything else is made from one"
 
 
@@ -76,7 +76,6 @@ def test_artifact_never_changes(api: Api) -> None:
     [
         ({"recipe": {"method": "gguf", "level": "F16"}}, PARENT),
         ({"recipe": {"method": "gguf"}, "parent": "x"}, LEVEL),
-        ({"recipe": {"method": "source", "level": "F16"}}, LEVEL),
         ({"parent": "x"}, PARENT),
     ],
 )
@@ -87,7 +86,8 @@ def test_artifact_without_sense_is_refused(api: Api, spec: dict[str, Any], rule:
 
 
 def test_artifact_with_sense_is_admitted(api: Api) -> None:
-    for spec in ({}, {"recipe": {"method": "gguf", "level": "F16"}, "parent": "x"}):
+    came = {"recipe": {"method": "source", "level": "UD-Q4_K_XL"}}
+    for spec in ({}, came, {"recipe": {"method": "gguf", "level": "F16"}, "parent": "x"}):
         assert api.judge(artifact(**spec)).message == ""
 
 

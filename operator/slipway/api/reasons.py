@@ -172,6 +172,8 @@ APPLY_REJECTED = "ApplyRejected"
 """The API server refused a write, such as for a quota or an admission policy; the message has its words."""
 QUALITY_BELOW_GATE = "QualityBelowGate"
 """The measured loss is above spec.optimize.maxQualityLoss; what served before goes on."""
+QUALITY_UNKNOWN = "QualityUnknown"
+"""The model came quantised: what that lost is unknown. With spec.optimize.maxQualityLoss it is not served."""
 CHECKS_FAILED = "ChecksFailed"
 """Rules of the production checklist failed; status.checklist has value, threshold and fix."""
 

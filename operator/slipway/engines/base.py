@@ -12,6 +12,7 @@ from slipway.engines import lifecycle
 from slipway.plan.companions import LORA
 from slipway.plan.decision import Plan
 from slipway.plan.facts import EngineFacts
+from slipway_runtime.gguf_files import model_file
 
 GGUF_CAPABILITIES: Final = frozenset({"remote-code"})
 """What every engine of GGUF can: the file has no code in it, so there is none to run or to refuse."""
@@ -84,6 +85,16 @@ class Launch:
     model_name: str
     model_path: str
     companions: tuple[Mounted, ...] = ()
+
+    @property
+    def model_file(self) -> str:
+        """The GGUF file, or the first of its parts: engines find the others by its name."""
+        return f"{self.model_path}/{self.file_name}"
+
+    @property
+    def file_name(self) -> str:
+        """Its name inside the folder."""
+        return model_file(self.plan.source_files)
 
     @property
     def embeds(self) -> bool:

@@ -22,7 +22,6 @@ from slipway.plan.facts import EngineFacts, Loads
 from slipway.plan.quantities import GIB, quantity
 
 DEFAULT_PORT: Final = 8000
-GGUF_FILE: Final = "model.gguf"
 OWN_CAPABILITIES: Final = frozenset({*CAPABILITIES, "multi-node"} - {"system-prompt", "adapters"})
 """A placeholder stands for one text: adapters would be as many as the spec has."""
 RANK: Final = 50
@@ -158,7 +157,7 @@ def placeholders(launch: Launch, port: int) -> dict[str, str]:
     device = plan.accelerator
     values: dict[str, Any] = {
         "modelPath": launch.model_path,
-        "modelFile": f"{launch.model_path}/{GGUF_FILE}",
+        "modelFile": launch.model_file,
         "modelName": launch.model_name,
         "port": port,
         "contextLength": plan.context_length,

@@ -125,7 +125,7 @@ def args(launch: Launch) -> list[str]:
     """Arguments from plan and spec; those of the user come last."""
     plan, generation = launch.plan, _generation(launch.spec)
     given = {
-        "--model": f"{launch.model_path}/{MODEL_FILE}",
+        "--model": launch.model_file,
         "--alias": launch.model_name,
         "--host": "0.0.0.0",  # noqa: S104 - a pod is reached from outside, and by its own probes
         "--port": str(PORT),
@@ -246,6 +246,7 @@ ENGINE = EngineDef(
             }
         ),
         goals=frozenset({"", "throughput", "latency", "cost", "quality"}),
+        splits=True,
         rank=2,
     ),
     images={

@@ -65,7 +65,7 @@ def args(launch: Launch) -> list[str]:
     layers = 0 if plan.accelerator is None else plan.gpu_layers or ALL_LAYERS
     given: dict[str, str | int | None] = {
         "--model-dir": launch.model_path,
-        "--model": MODEL_FILE,
+        "--model": launch.file_name,
         "--loader": "llama.cpp",
         "--user-data-dir": USER_DATA,
         "--api-port": PORT,

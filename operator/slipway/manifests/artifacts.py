@@ -75,8 +75,12 @@ class ArtifactPlan:
 def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
-    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
+    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone; so has
+    a model that comes as GGUF: one level of it, untouched.
     """
+    if plan.source_files:
+        alone = Made("source", plan.level, plan.sizes.source)
+        return chain_of(spec.model.source, commit, [alone], spec.store)
     steps = [Made("source", None, plan.sizes.source)]
     if plan.form == "gguf":
         if plan.level not in CONVERTED:

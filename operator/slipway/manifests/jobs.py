@@ -153,8 +153,8 @@ def build_stage_job(
         **sources.trusted_code(spec["source"].get("code") is True),
     }
     recipe = spec["recipe"]
-    if recipe["method"] != "source":
-        env |= {"SLIPWAY_METHOD": recipe["method"], "SLIPWAY_LEVEL": recipe["level"]}
+    env |= {"SLIPWAY_METHOD": recipe["method"]} if recipe["method"] != "source" else {}
+    env |= {"SLIPWAY_LEVEL": recipe["level"]} if "level" in recipe else {}
     if recipe.get("options"):
         env["SLIPWAY_OPTIONS"] = json.dumps(recipe["options"], sort_keys=True, separators=(",", ":"))
     work = Work(

@@ -138,5 +138,6 @@ def test_the_keys_are_the_operators() -> None:
         "".join([first, *map(str.title, rest)])
         for first, *rest in (f.name.split("_") for f in fields(ModelFacts))
     }
-    # The inspection adds whether there is code, and the vocabulary where a draft asks for it.
-    assert {*facts(LLAMA), "vocabulary", "remoteCode"} == wanted
+    # The inspection adds whether there is code, the vocabulary where a draft asks for it, and the levels of a
+    # source of GGUF files.
+    assert {*facts(LLAMA), "vocabulary", "levels", "remoteCode"} == wanted
