@@ -105,7 +105,9 @@ REASONS: dict[str, str] = {
     "OutOfMemory": "a tool was killed, most likely for want of memory",
     "PerplexityFailed": "llama-perplexity ended with an error or without an estimate",
     "PickleOnly": "the weights are pickle files, which can run code: safetensors are needed",
+    "PushRefused": "a registry takes no artifact from this user, or is read-only",
     "QuantizationFailed": "llama-quantize refused the model or the level; its last words are in the message",
+    "RegistryFull": "a registry's space or quota is used up",
     "RemoteCode": "the model brings Python of its own, and spec.model.trustRemoteCode does not allow it",
     "RepositoryNotFound": "no such repository, or it is private and no token is named",
     "RevisionNotFound": "the repository has no such branch, tag or commit",
@@ -127,6 +129,7 @@ REASONS: dict[str, str] = {
         "the model neither writes text nor embeds (it classifies, drafts, speaks), or llama.cpp's converter "
         "is to convert an architecture that it does not know"
     ),
+    "UnsupportedLayout": "an artifact of a registry has no model, or keeps it in a way that is not read",
 }
 """Every ``reason`` of a failed result, with what it means. ``Exit`` says whether trying again can help."""
 

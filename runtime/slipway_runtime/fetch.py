@@ -18,7 +18,7 @@ from slipway_runtime.errors import DataError
 from slipway_runtime.gguf_fetch import Level, finish
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
-from slipway_runtime.sources import RemoteFile, Repository, connect
+from slipway_runtime.sources import RemoteFile, Repository, Sealed, connect
 from slipway_runtime.weights import check_weights
 
 PARALLEL = 4
@@ -42,16 +42,19 @@ def fetch(job: Job) -> dict[str, Any]:
 
 
 def _fetch(job: Job) -> dict[str, Any]:
-    repository = Level(connect(job), job.source, job.level) if job.level else connect(job)
+    repository: Repository = Level(connect(job), job.source, job.level) if job.level else connect(job)
     listing = repository.list_files(job.revision)
-    selected = [*listing.files] if job.level else select(listing.files)
-    if job.trusts_code and not job.level:
-        selected += remote_code.python_files(listing)
+    if job.level:
+        selected = [*listing.files]
+    else:
+        selected = [*select(listing.files), *(remote_code.python_files(listing) if job.trusts_code else ())]
     folder = prepare_folder(job.store / "partial", listing.commit, selected)
     total = sum(file.size for file in selected)
     files.check_space(job.store, total - downloaded_bytes(folder, selected))
     with job.progress.sampling(lambda: downloaded_bytes(folder, selected), total):
         entries = fetch_all(repository, listing.commit, selected, folder)
+        if isinstance(repository, Sealed):
+            repository.verify(folder, selected)
     for file in selected:
         if holds_tensors(file.path):
             check_weights(folder / file.path)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from slipway_runtime.errors import DataError
-from slipway_runtime.weights import is_weights, require_safe
+from slipway_runtime.weights import is_adapter, is_weights, require_safe
 
 if TYPE_CHECKING:
     from slipway_runtime.sources import RemoteFile
@@ -67,9 +67,9 @@ class Group:
 
 
 def holds_gguf(files: Iterable[RemoteFile]) -> bool:
-    """Whether a repository's model is GGUF: it has such files, and no safetensors of a model."""
+    """Whether a repository's model is GGUF: it has such files, and no safetensors of model or adapter."""
     paths = [file.path for file in files]
-    return any(map(is_model, paths)) and not any(map(is_weights, paths))
+    return any(map(is_model, paths)) and not any(map(is_weights, paths)) and not is_adapter(paths)
 
 
 def is_model(path: str) -> bool:

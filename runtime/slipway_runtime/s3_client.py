@@ -37,7 +37,8 @@ ELSEWHERE = frozenset({301, 307, 400})
 """What AWS answers in a wrong region."""
 WRONG_KEYS = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "InvalidSecurity"}
-)
+) | {"XAdminUserNotFound"}
+"""AWS's codes, and what versitygw calls an unknown key; it sends 404 with it."""
 WRONG_REGION = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 )
@@ -153,6 +154,8 @@ class S3Client:
         response.read()
         status, host = response.status_code, response.url.netloc.decode()
         code, words = _error(response.content)
+        if code in WRONG_KEYS:
+            return self._refusal(status, code, what, host, words)
         if code == "NoSuchBucket" or (status == NOT_FOUND and not of_object):
             return NotFoundError("RepositoryNotFound", f"{host} has no such bucket: {self.place}")
         if status == NOT_FOUND:

@@ -29,9 +29,9 @@ class ModelFacts:
         kv_elements: elements that one token leaves in the KV cache, all layers together; 0 means keys and
             values of every KV head (compressed attention, as DeepSeek's, leaves far fewer).
         vocabulary: hash over every token with its number; empty when nobody read it.
-        remote_code: it brings Python of its own, which its config names.
         levels: of a model that comes as GGUF files, each with its size, as ``slipway_runtime.gguf_files``
             writes them; ``weight_bytes`` are of one of them. Empty for any other model.
+        remote_code: it brings Python of its own, which its config names.
     """
 
     architecture: str
@@ -54,8 +54,8 @@ class ModelFacts:
     convertible: bool = True
     kv_elements: int = 0
     vocabulary: str = ""
-    remote_code: bool = False
     levels: str = ""
+    remote_code: bool = False
 
 
 @dataclass(frozen=True)

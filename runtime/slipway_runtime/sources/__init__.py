@@ -6,11 +6,12 @@ imports sit inside functions.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from slipway_runtime.allowed_hosts import require_host
 from slipway_runtime.certificates import trust
@@ -62,6 +63,14 @@ class Repository(Protocol):
 
     def download(self, commit: str, file: RemoteFile, target: Path) -> None:
         """Bring the file to ``target``, going on behind the bytes that are already there."""
+
+
+@runtime_checkable
+class Sealed(Protocol):
+    """A repository of which some digests hold for several files together."""
+
+    def verify(self, folder: Path, files: Iterable[RemoteFile]) -> None:
+        """Hold the files that were brought to a folder against those digests; DataError when they differ."""
 
 
 class Source(Protocol):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic.alias_generators import to_camel
 
+from slipway.plan.facts import ModelFacts
 from slipway_runtime.errors import DataError
 from slipway_runtime.gguf_facts import check_parts, gguf_facts, header_facts, level_of
 from slipway_runtime.gguf_header import GgufHeader, Value
@@ -37,6 +40,12 @@ def test_the_facts_of_a_7b(tmp_path: Path) -> None:
         "quantization": "gguf", "activeParameters": 0, "experts": 0, "modality": "text", "convertible": True,
         "kvElements": 0, "levels": f"Q4_K_M:{size},Q8_0:{large}",
     }  # fmt: skip
+
+
+def test_the_keys_are_those_of_safetensors_and_the_levels(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "m-Q8_0.gguf", "Q8_0")
+    keys = {to_camel(one.name) for one in fields(ModelFacts)}
+    assert set(facts_of(tmp_path)) == keys - {"vocabulary"}
 
 
 def test_a_split_model_is_counted_whole(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_a_name_that_climbs_is_refused() -> None:
         (["mmproj-F16.gguf", "config.json"], False),
         (["config.json", "pytorch_model.bin"], False),
         (["a-Q4_K_M.gguf", "original/consolidated.safetensors"], True),
+        (["a-F16.gguf", "adapter_config.json", "adapter_model.safetensors"], False),
     ],
 )
 def test_safetensors_of_a_model_come_first(paths: list[str], *, is_it: bool) -> None:
