@@ -25,6 +25,7 @@ RIGHT_SOURCES = (
     "https://example.com:8443/model.gguf?download=1#sha256=" + "0" * 64,
     "ollama://qwen2.5:7b-instruct-q4_K_M",
     "ollama://acme/model",
+    "ollama://model:7b@" + PIN,
     "ollama://registry.example:5000/library/model:latest",
 )
 WRONG_SOURCES = (

@@ -23,7 +23,7 @@ class Form:
     Attributes:
         pattern: of what comes after ``SCHEME://``; the same text stands in CEL, so no backslash is in it.
         form: the same for people, with an example.
-        where: what names the revision, for schemes whose address does; empty where ``revision`` does.
+        where: what stands for the revision, for schemes that have none; empty where ``revision`` may name it.
     """
 
     scheme: str
@@ -54,7 +54,6 @@ FORMS: Final = (
         "oci",
         f"{_HOST}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:{_TAG})?(@{PIN})?",
         "oci://HOST/REPOSITORY:TAG or @sha256:DIGEST, such as oci://ghcr.io/acme/qwen:v1",
-        "a tag or digest is part of the address",
     ),
     Form(
         "pvc",
@@ -72,9 +71,8 @@ FORMS: Final = (
     ),
     Form(
         "ollama",
-        f"({_HOST}/)?({_NAME}/)?{_NAME}(:{_TAG})?",
+        f"({_HOST}/)?({_NAME}/)?{_NAME}(:{_TAG})?(@{PIN})?",
         "ollama://MODEL:TAG, such as ollama://qwen2.5:7b-instruct-q4_K_M",
-        "a tag is part of the address",
     ),
 )
 """In the order of the documentation."""
