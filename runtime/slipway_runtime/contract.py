@@ -24,6 +24,8 @@ STORE = "/store"
 PARENT = "/parent"
 """Where a Job mounts its parent artifact's claim, read-only; the published folder is
 ``/parent/published``."""
+ORIGIN = "/origin"
+"""Where inspect and fetch mount the claim of a source pvc://CLAIM/PATH, read-only."""
 INPUTS = "/inputs"
 """Where a Job mounts further artifacts read-only, each in a folder of its own: ``/inputs/NAME/published``."""
 TOKEN_FILE = "/credentials/token"  # noqa: S105 - a path, no secret
@@ -80,7 +82,7 @@ PERMANENT = frozenset({Exit.DATA, Exit.NO_INPUT, Exit.NO_PERMISSION, Exit.CONFIG
 REASONS: dict[str, str] = {
     "AccessDenied": "the hub forbids this to the account that the token belongs to",
     "BrokenConfig": "config.json is no JSON object, or names no architecture",
-    "BrokenWeights": "a safetensors file has no readable header, or a shard of the index is missing",
+    "BrokenWeights": "a file of weights has no readable header, or a shard of the model is missing",
     "ConversionFailed": "llama.cpp's converter refused the model; its last words are in the message",
     "DigestMismatch": "bytes differ from the sha256 or git id that was promised for them",
     "EndpointUnreachable": "the model's Service does not answer the benchmark",
@@ -106,8 +108,10 @@ REASONS: dict[str, str] = {
     "PushRefused": "a registry takes no artifact from this user, or is read-only",
     "QuantizationFailed": "llama-quantize refused the model or the level; its last words are in the message",
     "RegistryFull": "a registry's space or quota is used up",
+    "RemoteCode": "the model brings Python of its own, and spec.model.trustRemoteCode does not allow it",
     "RepositoryNotFound": "no such repository, or it is private and no token is named",
     "RevisionNotFound": "the repository has no such branch, tag or commit",
+    "SeveralModels": "the repository holds GGUF files of several models, none of the repository's name",
     "SourceChanged": "a source without commits holds something else than what was planned for",
     "StoreFull": "the store has too few free bytes; figures are in the message",
     "StoreInUse": "another try still writes to this store: tried again by itself",
@@ -116,7 +120,7 @@ REASONS: dict[str, str] = {
     "TokenRejected": "the hub does not know the token",
     "TooManyFiles": "the source lists more files than any model has: its address is too short",
     "ToolMissing": "a program of the image is missing",
-    "TruncatedWeights": "a safetensors file is shorter than its own header says",
+    "TruncatedWeights": "a file of weights is shorter than its own header says",
     "UnknownLevel": "the method has no such level",
     "UnknownMethod": "no such optimisation method",
     "UnknownScheme": "no source for this URI scheme",

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from slipway_runtime import files
+from slipway_runtime import files, remote_code
 from slipway_runtime.companion_files import holds_tensors, select
 from slipway_runtime.errors import DataError
+from slipway_runtime.gguf_fetch import Level, finish
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.sources import RemoteFile, Repository, Sealed, connect
@@ -28,7 +29,7 @@ TRIES = 2
 
 
 def fetch(job: Job) -> dict[str, Any]:
-    """Download, verify and publish the commit's files.
+    """Download, verify and publish the commit's files: of GGUF files those of SLIPWAY_LEVEL alone.
 
     Returns:
         ``{"sizeBytes", "digest", "files"}``, plus ``"resumed": True`` when everything was there already.
@@ -41,9 +42,12 @@ def fetch(job: Job) -> dict[str, Any]:
 
 
 def _fetch(job: Job) -> dict[str, Any]:
-    repository = connect(job)
+    repository: Repository = Level(connect(job), job.source, job.level) if job.level else connect(job)
     listing = repository.list_files(job.revision)
-    selected = select(listing.files)
+    if job.level:
+        selected = [*listing.files]
+    else:
+        selected = [*select(listing.files), *(remote_code.python_files(listing) if job.trusts_code else ())]
     folder = prepare_folder(job.store / "partial", listing.commit, selected)
     total = sum(file.size for file in selected)
     files.check_space(job.store, total - downloaded_bytes(folder, selected))
@@ -54,7 +58,11 @@ def _fetch(job: Job) -> dict[str, Any]:
     for file in selected:
         if holds_tensors(file.path):
             check_weights(folder / file.path)
-    files.write_manifest(folder, entries, "fetch", {"source": job.source, "revision": listing.commit})
+    if job.level:
+        entries += finish(folder, selected)
+    level = {"level": job.level} if job.level else {}
+    recipe = {"source": job.source, "revision": listing.commit, **level}
+    files.write_manifest(folder, entries, "fetch", recipe)
     shutil.rmtree(job.published, ignore_errors=True)  # without a manifest it is nobody's
     files.commit(folder, job.published)
     _note(folder).unlink()

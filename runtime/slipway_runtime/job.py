@@ -106,6 +106,11 @@ class Job:
         """
         return self.environment.get(f"SLIPWAY_ENDPOINT_{scheme.upper()}", "").rstrip("/")
 
+    @property
+    def trusts_code(self) -> bool:
+        """Whether Python files of the repository are read, too (``spec.model.trustRemoteCode``)."""
+        return self.environment.get("SLIPWAY_TRUST_REMOTE_CODE") == "true"
+
     def require(self, name: str) -> str:
         """Return an environment variable; RequestError when it is missing or empty."""
         value = self.environment.get(name, "")

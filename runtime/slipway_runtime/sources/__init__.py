@@ -49,7 +49,8 @@ class Repository(Protocol):
     """A connection to one repository. Its methods raise StageErrors only, and OSError for the local disk.
 
     Attributes:
-        endpoint: URL of the server that is asked; those that it sends us on to are checked by the source.
+        endpoint: URL of the server that is asked, empty where none is; those that it sends us on to are
+            checked by the source.
     """
 
     endpoint: str
@@ -103,5 +104,6 @@ def connect(job: Job) -> Repository:
         raise RequestError("UnknownScheme", f"no source for {uri!r}; known are: {known}")
     trust(job.environment)
     repository = load(scheme).connect(job)
-    require_host(job.environment, repository.endpoint)
+    if repository.endpoint:
+        require_host(job.environment, repository.endpoint)
     return repository
