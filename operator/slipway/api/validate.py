@@ -200,6 +200,11 @@ def _catalogue_problems(spec: dict[str, Any], parsed: ModelDeploymentSpec | None
     if level and level not in ("auto", *LEVELS):
         text = f"{shown(level)} {unknown_level(level)}; {suggest(level, ('auto', *LEVELS))}"
         yield problem(("spec", "optimize", "level"), text, reasons.UNKNOWN_LEVEL)
+    compared = (parsed.optimize.compare if parsed and parsed.optimize else None) or ()
+    for index, one in enumerate(compared):
+        if one not in LEVELS:
+            text = f"{shown(one)} {unknown_level(one)}; {suggest(one, LEVELS)}"
+            yield problem(("spec", "optimize", "compare", index), text, reasons.UNKNOWN_LEVEL)
 
 
 def _pool_problems(metadata: Any, parsed: ModelDeploymentSpec | None) -> Iterator[Problem]:

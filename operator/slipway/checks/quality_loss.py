@@ -25,6 +25,16 @@ def _threshold(gate: str | None, band: str | None) -> str:
     return ", ".join(parts)
 
 
+def _unknown(given: Input) -> str:
+    """Why nobody measured the loss; empty when somebody did, or has to."""
+    if why := given.artifact_status.get("qualityUnknown"):
+        return str(why)
+    if (given.artifact_status.get("quality") or {}).get("loss") or given.plan.form == "gguf":
+        return ""
+    how = "the engine makes it while it loads" if given.plan.at_load else "the model comes so"
+    return f"{given.plan.level} was not measured, {how}"
+
+
 def _run(given: Input, _: Profile) -> Finding:
     gate = given.spec.optimize.max_quality_loss if given.spec.optimize else None
     quality = given.artifact_status.get("quality") or {}
@@ -33,19 +43,17 @@ def _run(given: Input, _: Profile) -> Finding:
     evidence = f"ModelArtifact {given.namespace}/{given.artifact_name} status.quality"
     if given.plan.method == "none" or given.plan.level in UNQUANTIZED:
         return Finding("SKIP", f"{given.plan.level} is not quantised", threshold, evidence)
-    if not loss and given.plan.form != "gguf":
-        value = f"{given.plan.level} was not measured: " + (
-            "the engine makes it while it loads" if given.plan.at_load else "the model comes so"
-        )
-        return Finding(
-            "WARN", value, threshold, evidence, "compare answers with those of optimize.method: none"
-        )
+    if unknown := _unknown(given):
+        fix = "give the Jobs more memory, or compare answers with those of optimize.method: none"
+        return Finding("WARN", f"QualityUnknown: {unknown}", threshold, evidence, fix)
     if not loss:
         return Finding("FAIL", "not measured", threshold, evidence)
     value = (
         f"{loss} at {given.plan.level}: perplexity {quality.get('perplexity')} "
-        f"against {quality.get('basePerplexity')} of f16"
+        f"against {quality.get('basePerplexity')} unquantised"
     )
+    if quality.get("kld"):
+        value += f", KL divergence {quality['kld']} nats"
     evidence = f"{evidence}, {quality.get('tokens')} tokens of text {quality.get('textDigest')}"
     measured, upper = float(loss.rstrip("%")), _upper(band)
     if gate and measured > float(gate.rstrip("%")):
@@ -61,9 +69,9 @@ CHECK = Check(
     kind="measured",
     why="A level that is harmless for a large model can ruin a small one: only a measurement on "
     "this model tells.",
-    passes="PASS: the relative increase in perplexity against f16 was measured, is within spec.optimize."
-    "maxQualityLoss if set, and within the level's published band if there is one. WARN: above the band, or "
-    "nobody measures it: the engine quantises while it loads, or the model comes quantised. "
+    passes="PASS: the relative increase in perplexity against the unquantised model was measured, is within "
+    "spec.optimize.maxQualityLoss if set, and within the level's published band if there is one. WARN: above the band, or "
+    "QualityUnknown: the engine quantises while it loads, the model comes quantised, or there was no memory. "
     "FAIL: above the gate, or not measured. SKIP: served unquantised.",
     fix="choose a higher optimize.level (Q5_K_M, Q6_K, Q8_0), or accept the figure by "
     "optimize.maxQualityLoss",

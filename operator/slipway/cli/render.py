@@ -262,6 +262,7 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
     from slipway.manifests.network import build_artifact_job_policy
     from slipway.manifests.owner import Owner
     from slipway.manifests.placement import job_placement
+    from slipway.plan.memory import logits_bytes
 
     secret = given.spec.model.secret_ref
     where = job_placement(given.spec, pinned.plan)
@@ -269,7 +270,8 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
     objects = []
     chain = artifact_chain(given.spec, pinned.commit, pinned.plan)
     for one in with_companions(chain, given.spec, pinned.companions, pinned.plan.form):
-        artifact = build_artifact(one, [_owner(given)], given.namespace)
+        logits = logits_bytes(pinned.facts) if one in chain else 0
+        artifact = build_artifact(one, [_owner(given)], given.namespace, logits)
         owner = Owner(API_VERSION, "ModelArtifact", one.name, "", given.namespace)
         objects += [artifact, build_claim(owner, artifact, settings)]
         if settings.network_policy:

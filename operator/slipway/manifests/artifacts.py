@@ -10,7 +10,8 @@ from slipway.api import API_VERSION
 from slipway.api.modeldeployment import ModelDeploymentSpec, Store
 from slipway.manifests.names import STORE_COMPONENT, digest, labels, slug
 from slipway.manifests.owner import Owner, owner_reference
-from slipway.plan.decision import Plan
+from slipway.plan.decision import Plan, Sizes
+from slipway_runtime.methods import GGUF, SAFETENSORS, methods
 
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
@@ -73,12 +74,42 @@ def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[A
 
     An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
     """
+    return chain_of(spec.model.source, commit, chain_steps(plan), spec.store)
+
+
+def chain_steps(plan: Plan) -> list[Made]:
+    """How each artifact of the plan is made, parents first."""
     steps = [Made("source", None, plan.sizes.source)]
-    if plan.form == "gguf":
+    if plan.form == GGUF:
         if plan.level not in CONVERTED:
-            steps.append(Made("gguf", "F16", plan.sizes.f16))
-        steps.append(Made("gguf", plan.level, plan.sizes.level))
+            steps.append(Made(GGUF, "F16", plan.sizes.f16))
+        steps.append(Made(GGUF, plan.level, plan.sizes.level))
+    return steps
+
+
+def compared_chain(
+    spec: ModelDeploymentSpec, commit: str, plan: Plan, level: str, sizes: Sizes
+) -> list[ArtifactPlan]:
+    """The artifacts of another GGUF level, made of the same f16 as the served one.
+
+    Args:
+        spec: for source and store.
+        commit: of the source.
+        plan: of what is served.
+        level: one of llama.cpp's.
+        sizes: of this level.
+    """
+    steps = [made for made in chain_steps(plan) if made.method != GGUF]
+    if level not in CONVERTED:
+        steps.append(Made(GGUF, "F16", sizes.f16))
+    steps.append(Made(GGUF, level, sizes.level))
     return chain_of(spec.model.source, commit, steps, spec.store)
+
+
+def _compares(made: Made) -> bool:
+    """Whether what the unquantised model says lies beside it: f16 keeps it, PyTorch's measure needs it."""
+    known = methods().get(made.method)
+    return known is not None and (known.FORM == SAFETENSORS or made.level == "F16")
 
 
 def chain_of(
@@ -115,8 +146,13 @@ def _name(uri: str, kind: str, hashed: str) -> str:
     return model[: NAME_LIMIT - len(ending)].rstrip("-") + ending
 
 
-def build_artifact(plan: ArtifactPlan, owners: Sequence[Owner], namespace: str) -> dict[str, Any]:
-    """The ModelArtifact; every owner is a plain (non-controller) reference, since several may share it."""
+def build_artifact(
+    plan: ArtifactPlan, owners: Sequence[Owner], namespace: str, logits: int = 0
+) -> dict[str, Any]:
+    """The ModelArtifact; every owner is a plain (non-controller) reference, since several may share it.
+
+    ``logits`` is ``plan.memory.logits_bytes`` of the model; 0 for what is not compared.
+    """
     made = plan.made
     recipe: dict[str, Any] = {"method": made.method} | ({"level": made.level} if made.level else {})
     if made.options:
@@ -126,6 +162,8 @@ def build_artifact(plan: ArtifactPlan, owners: Sequence[Owner], namespace: str) 
         "recipe": recipe,
         "expectedBytes": made.expected_bytes,
     }
+    if logits and _compares(made):
+        spec["workBytes"] = logits
     if made.inputs:
         spec["inputs"] = [{"name": name, "artifact": one} for name, one in made.inputs.items()]
     if plan.parent:

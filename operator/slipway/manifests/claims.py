@@ -22,13 +22,15 @@ ACCESS_MODE = "ReadWriteOnce"
 def required_bytes(artifact: dict[str, Any]) -> int:
     """Bytes that the claim must hold: the published files plus headroom, at least 64 Mi, whole MiB.
 
-    Stages write under a temporary name and rename inside the claim, so nothing is there twice.
+    Stages write under a temporary name and rename inside the claim, so nothing is there twice; beside them
+    lies what the unquantised model said (``spec.workBytes``).
 
     Args:
         artifact: a ModelArtifact as the API server returns it.
     """
     expected = int(artifact["spec"]["expectedBytes"])
-    return max(SMALLEST, round_up(expected * (100 + HEADROOM_PERCENT) // 100, MIB))
+    whole = expected * (100 + HEADROOM_PERCENT) // 100 + int(artifact["spec"].get("workBytes") or 0)
+    return max(SMALLEST, round_up(whole, MIB))
 
 
 def build_claim(owner: Owner, artifact: dict[str, Any], settings: Settings) -> dict[str, Any]:

@@ -150,6 +150,8 @@ def build_stage_job(
     recipe = spec["recipe"]
     if recipe["method"] != "source":
         env |= {"SLIPWAY_METHOD": recipe["method"], "SLIPWAY_LEVEL": recipe["level"]}
+    if spec.get("workBytes") and stage == "evaluate":
+        env["SLIPWAY_WORK_BYTES"] = str(spec["workBytes"])
     if recipe.get("options"):
         env["SLIPWAY_OPTIONS"] = json.dumps(recipe["options"], sort_keys=True, separators=(",", ":"))
     work = Work(

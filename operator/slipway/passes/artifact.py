@@ -108,6 +108,10 @@ def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, 
     while stage is not None:
         wished = _job(seen, users, settings, stage=stage, number=1)
         step = attempt.advance(seen.jobs, stage, where, wished, draft)
+        if stage == "evaluate" and _given_up(step, draft):
+            done.append(stage)
+            stage = stages.next_stage(order, done)
+            continue
         if step.do is not Do.DONE:
             _under_way(seen, users, settings, draft, stage=stage, step=step, stamp=where.stamp)
             break
@@ -116,6 +120,16 @@ def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, 
         stage = stages.next_stage(order, done)
     draft.fields["completed"] = done or None
     draft.fields["stage"] = stage
+
+
+def _given_up(step: Step, draft: Draft) -> bool:
+    """Whether measuring failed for want of memory alone: the artifact is whole, its loss stays unknown."""
+    verdict = step.verdict
+    if step.do is not Do.FAIL or verdict is None or verdict.reason != reasons.OUT_OF_MEMORY:
+        return False
+    draft.fields.pop("failure", None)
+    draft.fields |= results.unmeasured(verdict.message)
+    return True
 
 
 def _prepared(seen: ArtifactObserved, settings: Settings, draft: Draft) -> bool:
