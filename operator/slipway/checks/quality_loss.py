@@ -70,8 +70,9 @@ CHECK = Check(
     why="A level that is harmless for a large model can ruin a small one: only a measurement on "
     "this model tells.",
     passes="PASS: the relative increase in perplexity against the unquantised model was measured, is within "
-    "spec.optimize.maxQualityLoss if set, and within the level's published band if there is one. WARN: above the band, or "
-    "QualityUnknown: the engine quantises while it loads, the model comes quantised, or there was no memory. "
+    "spec.optimize.maxQualityLoss if set, and within the level's published band if there is one. "
+    "WARN: above the band, or QualityUnknown: the engine quantises while it loads, the model comes "
+    "quantised, or there was no memory. "
     "FAIL: above the gate, or not measured. SKIP: served unquantised.",
     fix="choose a higher optimize.level (Q5_K_M, Q6_K, Q8_0), or accept the figure by "
     "optimize.maxQualityLoss",

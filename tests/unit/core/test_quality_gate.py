@@ -35,6 +35,7 @@ def test_what_nobody_measured_does_not_pass(
 ) -> None:
     seen = planned()
     status = READY | {
+        "quality": {},
         "digest": "sha256:5",
         "location": {"claim": "c", "path": "published"},
     }
