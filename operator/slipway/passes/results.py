@@ -47,7 +47,7 @@ def unmeasured(why: str) -> dict[str, Any]:
 def _quality(artifact: Raw, parent: Raw | None, result: Mapping[str, Any]) -> dict[str, Any]:
     recipe = artifact["spec"]["recipe"]
     base = result.get("basePerplexity") or _base_of(parent, result)
-    loses = base and recipe["method"] not in LOSSLESS
+    loses = base and _is_smaller(recipe)
     band = band_of(recipe["method"], recipe.get("level") or "")
     return {
         "perplexity": str(result["perplexity"]),
@@ -68,10 +68,15 @@ def _base_of(parent: Raw | None, result: Mapping[str, Any]) -> str | None:
     return held.get("perplexity") if same else None
 
 
+def _is_smaller(recipe: Mapping[str, Any]) -> bool:
+    """Whether something was lost on purpose: neither merged nor only written in another form."""
+    return recipe["method"] not in LOSSLESS and recipe.get("level") not in CONVERTED
+
+
 def _unknown(artifact: Raw, quality: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
     """Why there is no loss where there should be one."""
     recipe = artifact["spec"]["recipe"]
-    if quality["loss"] or recipe["method"] in LOSSLESS or recipe.get("level") in CONVERTED:
+    if quality["loss"] or not _is_smaller(recipe):
         return None
     return str(result.get("noBase") or "the model that it was made from was not measured on the same text")
 

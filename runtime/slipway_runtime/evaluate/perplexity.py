@@ -61,7 +61,8 @@ def evaluate(job: Job) -> dict[str, Any]:
 
 
 def _measure(job: Job, model: Path, question: Question, sha256: str) -> dict[str, Any]:
-    if job.environment.get("SLIPWAY_WORK_BYTES"):
+    planned = job.number("SLIPWAY_WORK_BYTES", 0)
+    if planned and bases.has_room(job, planned):
         return measure_base(job, model, question, sha256)
     base = bases.read_base(job.parent / bases.FOLDER, question)
     return compare(job, model, base) if base else measure(job, model, question)
@@ -86,7 +87,6 @@ def measure_base(job: Job, model: Path, question: Question, sha256: str) -> dict
     if kept is None:
         folder.mkdir(exist_ok=True)
         files.clear_temporary(folder)
-        files.check_space(job.store, job.number("SLIPWAY_WORK_BYTES", 0))
         temporary = folder / f".{bases.LOGITS}.tmp"
         for _ in range(TRIES):
             figure, windows, outcome = _run(job, model, question, question.chunks, keep=temporary)

@@ -103,6 +103,13 @@ def test_nothing_is_kept_without_room_for_it(bench: Bench, model: Path) -> None:
     assert not (bench.store / "evaluate").exists()
 
 
+def test_a_full_store_costs_the_divergence_alone(bench: Bench, model: Path) -> None:
+    say(bench, BASE)
+    result = evaluate(bench, SLIPWAY_WORK_BYTES=str(1 << 60))
+    assert result["perplexity"] == "35.9043"
+    assert "baseBytes" not in result
+
+
 def test_a_level_is_compared_with_what_its_f16_said(bench: Bench, model: Path) -> None:
     base = keep_base(bench)
     calls = say(bench, COMPARED.format(kld="0.048302") + LAST)
