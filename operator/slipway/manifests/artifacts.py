@@ -11,6 +11,8 @@ from slipway.api.modeldeployment import ModelDeploymentSpec, Store
 from slipway.manifests.names import STORE_COMPONENT, digest, labels, slug
 from slipway.manifests.owner import Owner, owner_reference
 from slipway.plan.decision import Plan, Sizes
+from slipway.plan.facts import ModelFacts
+from slipway.plan.memory import LEVEL_BITS, sizes
 from slipway_runtime.methods import GGUF, SAFETENSORS, methods
 
 NAME_LIMIT = 50
@@ -87,8 +89,26 @@ def chain_steps(plan: Plan) -> list[Made]:
     return steps
 
 
+def compared_artifacts(
+    spec: ModelDeploymentSpec, commit: str, plan: Plan, facts: ModelFacts
+) -> dict[str, ArtifactPlan]:
+    """Every artifact by name that the levels of ``spec.optimize.compare`` take, parents first.
+
+    Made of the same f16 as the served one; nothing where no level of llama.cpp is served, or the model comes
+    quantised.
+    """
+    levels = (spec.optimize.compare if spec.optimize else None) or []
+    found: dict[str, ArtifactPlan] = {}
+    if plan.form == GGUF and not facts.quantization:
+        for level in levels:
+            if level in LEVEL_BITS:
+                chain = compared_chain(spec, commit, plan, level, sizes(facts, level))
+                found |= {one.name: one for one in chain}
+    return found
+
+
 def compared_chain(
-    spec: ModelDeploymentSpec, commit: str, plan: Plan, level: str, sizes: Sizes
+    spec: ModelDeploymentSpec, commit: str, plan: Plan, level: str, made: Sizes
 ) -> list[ArtifactPlan]:
     """The artifacts of another GGUF level, made of the same f16 as the served one.
 
@@ -97,12 +117,12 @@ def compared_chain(
         commit: of the source.
         plan: of what is served.
         level: one of llama.cpp's.
-        sizes: of this level.
+        made: sizes of this level.
     """
-    steps = [made for made in chain_steps(plan) if made.method != GGUF]
+    steps = [one for one in chain_steps(plan) if one.method != GGUF]
     if level not in CONVERTED:
-        steps.append(Made(GGUF, "F16", sizes.f16))
-    steps.append(Made(GGUF, level, sizes.level))
+        steps.append(Made(GGUF, "F16", made.f16))
+    steps.append(Made(GGUF, level, made.level))
     return chain_of(spec.model.source, commit, steps, spec.store)
 
 

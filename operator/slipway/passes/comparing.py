@@ -17,7 +17,7 @@ from slipway.observe.observed import Raw
 from slipway.passes.artifact import is_ready
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
-from slipway.plan.memory import LEVEL_BITS, logits_bytes, sizes
+from slipway.plan.memory import logits_bytes
 from slipway_runtime.methods import GGUF
 
 MESSAGE_LIMIT: Final = 400
@@ -79,16 +79,8 @@ def _why_not(chosen: Chosen) -> str:
 
 
 def _whole(scene: Scene, chosen: Chosen) -> dict[str, ArtifactPlan]:
-    """Every artifact that the levels take, parents first."""
-    found: dict[str, ArtifactPlan] = {}
-    for level in _levels(scene):
-        if level in LEVEL_BITS:
-            made = sizes(chosen.pinned.facts, level)
-            chain = artifacts.compared_chain(
-                scene.spec, chosen.pinned.commit, chosen.pinned.plan, level, made
-            )
-            found |= {one.name: one for one in chain}
-    return found
+    pinned = chosen.pinned
+    return artifacts.compared_artifacts(scene.spec, pinned.commit, pinned.plan, pinned.facts)
 
 
 def _wanted(scene: Scene, chosen: Chosen) -> dict[str, ArtifactPlan]:

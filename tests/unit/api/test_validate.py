@@ -154,7 +154,6 @@ def test_salvage_keeps_what_is_right() -> None:
         ({"compare": ["Q8_0", "Q9_0"]}, "spec.optimize.compare[1]", "Q9_0"),
         ({"compare": ["Q8_0", "Q8_0"]}, "spec.optimize.compare", "names a level twice"),
         ({"compare": ["Q8_0"], "level": "Q8_0"}, "spec.optimize.compare", "the level that is served"),
-        ({"compare": []}, "spec.optimize.compare", "at least 1"),
     ],
 )
 def test_levels_to_compare_exist_once_and_are_others(optimize: dict[str, Any], path: str, words: str) -> None:

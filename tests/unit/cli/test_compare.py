@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from PIL import Image
 
 from slipway.__main__ import main
 from slipway.cli import _chart
@@ -133,6 +134,22 @@ def test_a_png_without_matplotlib_says_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["compare", "-f", saved, "--plot", str(tmp_path / "levels.png")]) == 2
     assert "slipway-operator[plot]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("dark", "paper"), [(False, (255, 255, 255)), (True, (13, 17, 23))])
+def test_a_png_is_drawn_on_light_and_on_dark_paper(
+    saved: str, tmp_path: Path, *, dark: bool, paper: tuple[int, int, int]
+) -> None:
+    file = tmp_path / "levels.png"
+    assert main(["compare", "-f", saved, "--plot", str(file), *(["--dark"] if dark else [])]) == 0
+    with Image.open(file) as picture:
+        assert picture.size == (2 * _chart.WIDTH, 2 * _chart.HEIGHT)
+        drawn = picture.convert("RGB")
+    assert drawn.getpixel((5, 5)) == paper
+    chart = _chart.build("qwen", read_levels(MODEL, ARTIFACTS))
+    served = next(one for one in chart if one.role == "served")
+    pixel = drawn.getpixel((round(2 * served.at[0]), round(2 * served.at[1])))
+    assert pixel == ((240, 136, 62) if dark else (188, 76, 0))
 
 
 def test_the_page_is_whole_by_itself(saved: str, tmp_path: Path) -> None:
