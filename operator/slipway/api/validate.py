@@ -197,7 +197,7 @@ def _catalogue_problems(spec: dict[str, Any], parsed: ModelDeploymentSpec | None
             text = f"the scheme {scheme}:// is not known; {suggest(scheme, SCHEMES)}"
             yield problem(where, text, reasons.UNKNOWN_SCHEME)
     level = _text(spec, "optimize", "level")
-    if level and level not in ("auto", *LEVELS):
+    if level and level not in ("auto", *LEVELS) and not may_be_gguf(_text(spec, "model", "source")):
         text = f"{shown(level)} {unknown_level(level)}; {suggest(level, ('auto', *LEVELS))}"
         yield problem(("spec", "optimize", "level"), text, reasons.UNKNOWN_LEVEL)
     compared = (parsed.optimize.compare if parsed and parsed.optimize else None) or ()
@@ -205,6 +205,11 @@ def _catalogue_problems(spec: dict[str, Any], parsed: ModelDeploymentSpec | None
         if one not in LEVELS:
             text = f"{shown(one)} {unknown_level(one)}; {suggest(one, LEVELS)}"
             yield problem(("spec", "optimize", "compare", index), text, reasons.UNKNOWN_LEVEL)
+
+
+def may_be_gguf(source: str) -> bool:
+    """Whether a source may come as GGUF, by its name: which levels it then has the inspection reads."""
+    return "gguf" in source.lower() or source.startswith("ollama://")
 
 
 def _pool_problems(metadata: Any, parsed: ModelDeploymentSpec | None) -> Iterator[Problem]:

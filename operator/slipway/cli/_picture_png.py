@@ -63,17 +63,19 @@ def _draw(axes: Any, one: Shape, colours: Mapping[str, str], order: int) -> None
     elif one.kind == "band":
         axes.add_patch(
             FancyBboxPatch(
-                at[:2], at[2], at[3], boxstyle="round,pad=0,rounding_size=1", linewidth=0,
+                (at[0], at[1]), at[2], at[3], boxstyle="round,pad=0,rounding_size=1", linewidth=0,
                 facecolor=colour, alpha=0.22, zorder=order,
             )
         )  # fmt: skip
     elif one.kind == "point":
         inside = colour if one.role == "served" else colours["paper"]
-        circle = Circle(at, RADIUS, edgecolor=colour, facecolor=inside, linewidth=2 * POINTS, zorder=order)
+        circle = Circle(
+            (at[0], at[1]), RADIUS, edgecolor=colour, facecolor=inside, linewidth=2 * POINTS, zorder=order
+        )
         axes.add_patch(circle)
     else:
         axes.text(
-            *at, one.text, color=colour, fontsize=SIZES[one.role] * POINTS, ha=SIDES[one.anchor],
+            at[0], at[1], one.text, color=colour, fontsize=SIZES[one.role] * POINTS, ha=SIDES[one.anchor],
             va="baseline", rotation=90 if one.turned else 0, rotation_mode="anchor", zorder=order,
             fontweight="bold" if one.role == "title" else "normal",
         )  # fmt: skip

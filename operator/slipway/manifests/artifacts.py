@@ -18,6 +18,8 @@ from slipway_runtime.methods import GGUF, SAFETENSORS, methods
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
 FALLBACK_SLUG = "model"
+CODE = "code"
+"""What tells the name of an artifact with the repository's code from one without."""
 CONVERTED = ("F16", "BF16")
 """Levels of 16 bits, which the converter makes of the source; BF16 from f16 would have lost its range."""
 
@@ -56,6 +58,7 @@ class ArtifactPlan:
         made: how, and how large: by its size claim, memory and deadline are computed.
         parent: name of the artifact that it is made from; None for the source.
         store: the user's wishes for the claim; no part of the name.
+        code: the repository's own Python files are fetched, too.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ArtifactPlan:
     made: Made
     parent: str | None
     store: Store | None
+    code: bool = False
 
     @property
     def level(self) -> str:
@@ -74,13 +78,20 @@ class ArtifactPlan:
 def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
-    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
+    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone; so has
+    a model that comes as GGUF: one level of it, untouched.
     """
-    return chain_of(spec.model.source, commit, chain_steps(plan), spec.store)
+    return chain_of(spec.model.source, commit, chain_steps(plan), spec.store, code=_code(spec))
+
+
+def _code(spec: ModelDeploymentSpec) -> bool:
+    return spec.model.trust_remote_code is True
 
 
 def chain_steps(plan: Plan) -> list[Made]:
     """How each artifact of the plan is made, parents first."""
+    if plan.source_files:
+        return [Made("source", plan.level, plan.sizes.source)]
     steps = [Made("source", None, plan.sizes.source)]
     if plan.form == GGUF:
         if plan.level not in CONVERTED:
@@ -99,7 +110,7 @@ def compared_artifacts(
     """
     levels = (spec.optimize.compare if spec.optimize else None) or []
     found: dict[str, ArtifactPlan] = {}
-    if plan.form == GGUF and not facts.quantization:
+    if plan.form == GGUF and not facts.quantization and not plan.source_files:
         for level in levels:
             if level in LEVEL_BITS:
                 chain = compared_chain(spec, commit, plan, level, sizes(facts, level))
@@ -123,7 +134,7 @@ def compared_chain(
     if level not in CONVERTED:
         steps.append(Made(GGUF, "F16", made.f16))
     steps.append(Made(GGUF, level, made.level))
-    return chain_of(spec.model.source, commit, steps, spec.store)
+    return chain_of(spec.model.source, commit, steps, spec.store, code=_code(spec))
 
 
 def _compares(made: Made) -> bool:
@@ -138,6 +149,8 @@ def chain_of(
     steps: Sequence[Made],
     store: Store | None,
     beside: str = "",
+    *,
+    code: bool = False,
 ) -> list[ArtifactPlan]:
     """The artifacts of these steps, each made from the one before it.
 
@@ -147,15 +160,16 @@ def chain_of(
         steps: how each is made.
         store: where they lie.
         beside: artifact on whose node or zone they have to lie; empty for anywhere.
+        code: with the repository's own Python files.
     """
-    place = [beside] if beside else []
+    more = [*([beside] if beside else []), *([CODE] if code else [])]
     chain: list[ArtifactPlan] = []
     recipe: list[list[Any]] = []
     for made in steps:
         recipe.append(made.recipe)
-        name = _name(uri, made.level or made.method, digest([uri, commit, recipe, *place]))
+        name = _name(uri, made.level or made.method, digest([uri, commit, recipe, *more]))
         parent = chain[-1].name if chain else None
-        chain.append(ArtifactPlan(name, uri, commit, made, parent, store))
+        chain.append(ArtifactPlan(name, uri, commit, made, parent, store, code))
     return chain
 
 
@@ -178,7 +192,7 @@ def build_artifact(
     if made.options:
         recipe["options"] = dict(made.options)
     spec: dict[str, Any] = {
-        "source": {"uri": plan.uri, "commit": plan.commit},
+        "source": {"uri": plan.uri, "commit": plan.commit, **({"code": True} if plan.code else {})},
         "recipe": recipe,
         "expectedBytes": made.expected_bytes,
     }

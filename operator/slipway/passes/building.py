@@ -97,8 +97,8 @@ def _waiting(plan: ArtifactPlan, artifact: Raw | None, stays: str, draft: Draft)
     progress = status.get("progress") or {}
     stage = progress.get("stage") or status.get("stage")
     doing = stages.progress_text(stage, progress.get("percent")) if stage else "Preparing"
-    draft.fields["progress"] = doing
     reason = ready["reason"] if ready else reasons.BUILDING
+    draft.fields["progress"] = reasons.QUEUED if reason == reasons.QUEUED else doing
     trouble = reason not in (reasons.BUILDING, reasons.WAITING_FOR_PARENT)
     text = ready["message"] if ready and trouble else f"ModelArtifact {plan.name} is being built"
     draft.fails(reasons.ARTIFACT_READY, reason, text + stays)
@@ -132,6 +132,10 @@ def _gate(
     unknown = unknown or _never_measured(decided)
     draft.fields["qualityLoss"] = loss
     gate = scene.spec.optimize.max_quality_loss if scene.spec.optimize else None
+    if gate and plan.made.method == "source" and plan.made.level and loss is None:
+        draft.fails(reasons.ARTIFACT_READY, reasons.QUALITY_UNKNOWN, _came_so(plan, gate))
+        draft.progressing(state=False, reason=reasons.QUALITY_UNKNOWN, message="waits for another spec")
+        return None
     if gate and (text := _too_much(plan, loss, gate, unknown)):
         reason = reasons.QUALITY_BELOW_GATE if loss else reasons.QUALITY_UNKNOWN
         draft.fails(reasons.ARTIFACT_READY, reason, text)
@@ -144,8 +148,19 @@ def _gate(
     return PublishedArtifact(plan.name, status["location"]["claim"], status["digest"], plan.level)
 
 
+def _came_so(plan: ArtifactPlan, gate: str) -> str:
+    """Why nobody can say what weights lose that came quantised: what they were made from isn't here."""
+    return (
+        f"{plan.uri} comes as GGUF, at {plan.level}: what that loses against the original weights is "
+        f"unknown, and spec.optimize.maxQualityLoss ({gate}) asks for a measured loss. Drop it to "
+        "serve the model as it is, or name the repository with the original weights in spec.model.source"
+    )
+
+
 def _never_measured(plan: Plan) -> str:
     """Why no Job measures what this plan serves; empty when one does, or nothing is made smaller."""
+    if plan.source_files and plan.level not in artifacts.CONVERTED:
+        return f"the model comes as GGUF, at {plan.level}"
     if plan.method == "none" or plan.form == "gguf" or plan.level in artifacts.CONVERTED:
         return ""
     if plan.at_load:

@@ -73,6 +73,8 @@ def _why_not(chosen: Chosen) -> str:
             f"{plan.engine} serves {plan.level}, which is no level of llama.cpp: levels are compared where "
             "one of them is served (spec.optimize.method: gguf)"
         )
+    if plan.source_files:
+        return f"the model comes as GGUF, at {plan.level}: there is no f16 to make levels of"
     if facts.quantization:
         return f"the model comes quantised ({facts.quantization}): there is no f16 to make levels of"
     return ""

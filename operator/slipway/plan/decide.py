@@ -21,6 +21,7 @@ from slipway.plan.memory import sizes
 from slipway.plan.nodes import engine_overrides
 from slipway.plan.pools import with_pools
 from slipway.plan.preference import key
+from slipway.plan.stored import stored_level
 from slipway.plan.wishes import Wishes, read_wishes
 from slipway.settings import Settings
 
@@ -55,7 +56,7 @@ def decide(
         raise NothingFitsError(
             reasons.NO_NODES, "The cluster has no nodes: add one; planning goes on by itself."
         )
-    allowed, refused = _allowed(spec, wishes, known)
+    allowed, refused = _allowed(spec, facts, wishes, known)
     makes, beside = frozenset(settings.methods), tuple(companions)
     request = Request(facts, wishes, allowed, makes, _one_node(spec, settings), beside)
     tried = _try(request, machines, engine_overrides(spec))
@@ -122,7 +123,7 @@ def _try(request: Request, machines: Sequence[NodeFacts], overrides: PodOverride
 
 
 def _allowed(
-    spec: ModelDeploymentSpec, wishes: Wishes, engines: tuple[EngineFacts, ...]
+    spec: ModelDeploymentSpec, facts: ModelFacts, wishes: Wishes, engines: tuple[EngineFacts, ...]
 ) -> tuple[tuple[EngineFacts, ...], tuple[Rejected, ...]]:
     """Engines that may be chosen, and those that lack what the spec asks for.
 
@@ -133,6 +134,7 @@ def _allowed(
         one for one in engines if (one.name == wishes.engine if wishes.engine else wishes.goal in one.goals)
     ]
     able = tuple(one for one in candidates if not lacking(spec, one))
+    blind = tuple(one for one in able if facts.levels and not _loads(one, wishes.method))
     refused = tuple(
         Rejected(one.name, "; ".join(missing)) for one in candidates if (missing := lacking(spec, one))
     )
@@ -142,18 +144,26 @@ def _allowed(
             " ".join(f"{one.option}: {one.reason}." for one in refused)
             or f"no engine serves goal {wishes.goal} by itself: name one in spec.engine.name.",
         )
-    if wishes.method and not any(
-        wishes.method in (loads.method, "none")
-        for one in able
-        for served in one.loads.values()
-        for loads in served
-    ):
-        names = ", ".join(one.name for one in able)
+    names = ", ".join(one.name for one in able)
+    if blind == able:
+        lack = "".join(f" {one.option}: {one.reason}." for one in refused)
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC,
+            f"spec.engine: {names} can't load GGUF files, and {spec.model.source} comes as nothing else: "
+            f"leave the engine to auto, or name the repository with the original weights.{lack}",
+        )
+    if wishes.method and not any(_loads(one, wishes.method) or wishes.method == "none" for one in able):
         raise InvalidSpecError(
             reasons.INVALID_SPEC,
             f"spec.optimize.method: {names} can't load {wishes.method}; choose another method or engine.",
         )
-    return able, refused
+    unread = tuple(Rejected(one.name, "can't load GGUF files, and the model comes so") for one in blind)
+    return able, (*refused, *unread)
+
+
+def _loads(engine: EngineFacts, method: str) -> bool:
+    """Whether it serves the method on any accelerator."""
+    return any(loads.method == method for served in engine.loads.values() for loads in served)
 
 
 def _one_node(spec: ModelDeploymentSpec, settings: Settings) -> str:
@@ -173,8 +183,8 @@ def _plan(
     reason: str,
     rejected: tuple[Rejected, ...],
 ) -> Plan:
-    level = chosen.level if chosen.form == "gguf" else "F16"
-    made = sizes(facts, level)
+    made = sizes(facts, chosen.level if chosen.form == "gguf" else "F16")
+    held = stored_level(facts, chosen.level)
     return Plan(
         engine=chosen.engine.name,
         method=chosen.method,
@@ -197,6 +207,7 @@ def _plan(
         gpu_layers=chosen.gpu_layers,
         embeds=facts.modality == "embedding",
         price=chosen.price,
+        source_files=held.parts if held else 0,
     )
 
 

@@ -11,7 +11,9 @@ from slipway.errors import InvalidSpecError
 from slipway.plan.facts import EngineFacts, ModelFacts
 from slipway.plan.methods import METHODS
 from slipway.plan.quantities import quantity
+from slipway.plan.stored import wished_level
 from slipway_runtime.contract import LEVELS
+from slipway_runtime.gguf_files import GGUF
 
 DEFAULT_CONTEXT = 4096
 SIXTEEN_BITS = ("F16", "BF16")
@@ -96,6 +98,9 @@ def read_wishes(spec: ModelDeploymentSpec, facts: ModelFacts, engines: tuple[Eng
 def _method_and_level(spec: ModelDeploymentSpec, optimize: Optimize, facts: ModelFacts) -> tuple[str, str]:
     method = "" if optimize.method in (None, "auto") else str(optimize.method)
     level = "" if optimize.level in (None, "auto") else str(optimize.level)
+    if facts.levels:
+        _refuse_again(spec, facts, method)
+        return GGUF, wished_level(spec.model.source, facts, level)
     named = [(one.level, name) for name, one in METHODS.items() if name not in ("none", "gguf")]
     others = dict(reversed(named))  # of several methods with one level, the first
     if level and level not in LEVELS and level not in others:
