@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from slipway_runtime import files, model_folder
 from slipway_runtime.errors import StageError, ToolError
 from slipway_runtime.evaluate import causal, divergence
-from slipway_runtime.evaluate.question import CONTEXT, SCORED
+from slipway_runtime.evaluate.question import CONTEXT, SCORED, Question
 
 from .conftest import CONFIG, Bench, build_safetensors
 
@@ -182,3 +184,26 @@ def test_memory_is_what_the_container_may_use(tmp_path: Path, name: str, text: s
     (tmp_path / name).write_text(text + "\n")
     (tmp_path / "meminfo").write_text("MemTotal:        8192 kB\n")
     assert causal.memory_limit(tmp_path, tmp_path / "meminfo") == expected
+
+
+@pytest.mark.parametrize(("first", "begins"), [([1], [1, 1, 1]), ([], [100, 612, 1124])])
+def test_windows_are_cut_and_begun_as_llama_cpp_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: list[int], begins: list[int]
+) -> None:
+    def tokenizer(text: str) -> dict[str, list[int]]:
+        return {"input_ids": [*first, *range(100, 100 + len(text))]}
+
+    tokenizer.bos_token_id = 1  # type: ignore[attr-defined]
+    fake = SimpleNamespace(AutoTokenizer=SimpleNamespace(from_pretrained=lambda *_, **__: tokenizer))
+    monkeypatch.setitem(sys.modules, "transformers", fake)
+    text = tmp_path / "text"
+    text.write_text("x" * (4 * CONTEXT - 1))
+    windows = causal.read_windows(tmp_path, Question(text, "sha256:0", 3))
+    assert [window[0] for window in windows] == begins
+    assert all(len(window) == CONTEXT for window in windows)
+    assert windows[1][1] == 100 + CONTEXT + 1 - len(first)
+    assert len(causal.read_windows(tmp_path, Question(text, "sha256:0", 9))) == (4 if first else 3)
+    text.write_text("x" * 9)
+    with pytest.raises(StageError) as caught:
+        causal.read_windows(tmp_path, Question(text, "sha256:0", 3))
+    assert "fewer than one window" in caught.value.message
