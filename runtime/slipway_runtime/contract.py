@@ -106,7 +106,7 @@ REASONS: dict[str, str] = {
     "NotPinned": "nothing that the server says would show a change of its file: the address needs a sha256",
     "NoWeights": "the repository has no weights that can be used",
     "OutOfMemory": "a tool was killed, most likely for want of memory",
-    "PerplexityFailed": "llama-perplexity ended with an error or without an estimate",
+    "PerplexityFailed": "llama-perplexity or transformers ended with an error or without an estimate",
     "PickleOnly": "the weights are pickle files, which can run code: safetensors are needed",
     "PushRefused": "a registry takes no artifact from this user, or is read-only",
     "QuantizationFailed": "the method's tool refused the model or the level; its words are in the message",

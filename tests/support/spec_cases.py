@@ -135,6 +135,8 @@ RIGHT = [
         optimize(method="awq", calibration={"source": "hf://datasets/acme/texts", "revision": "v1"}),
     ),
     Case("texts beside a model", optimize(method="awq", calibration={"source": "hf://acme/texts"})),
+    Case("levels beside", optimize(level="Q4_K_M", compare=["Q8_0", "Q5_K_M"])),
+    Case("levels beside auto", optimize(level="auto", compare=["Q4_K_M"])),
     Case("zero replicas", {"replicas": 0}),
     Case("scaling to one", {"autoscaling": {"maxReplicas": 1}}),
     Case("scaling range", {"autoscaling": {"minReplicas": 2, "maxReplicas": 2}}),
@@ -218,6 +220,9 @@ WRONG = [
     Case("gate on F16", optimize(level="F16", maxQualityLoss="1%"), "spec.optimize.maxQualityLoss"),
     Case("gate as a number", optimize(maxQualityLoss=10), "spec.optimize.maxQualityLoss"),
     Case("gate without percent", optimize(maxQualityLoss="0.1"), "spec.optimize.maxQualityLoss"),
+    Case("no level beside", optimize(compare=[]), "spec.optimize.compare"),
+    Case("the same beside", optimize(level="Q8_0", compare=["Q8_0"]), "spec.optimize.compare"),
+    Case("twice beside", optimize(compare=["Q8_0", "Q8_0"]), "spec.optimize.compare"),
     *(
         Case(f"source {source}", {}, "spec.model.source", model={"source": source})
         for source in WRONG_SOURCES

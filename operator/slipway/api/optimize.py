@@ -98,6 +98,9 @@ class Calibration(Model):
     )
 
 
+ComparedLevel = Annotated[str, Field(min_length=1, max_length=32)]
+
+
 class Optimize(Model):
     """How the weights are made smaller. The loss is measured and shown in status; it can be gated.
 
@@ -134,6 +137,10 @@ class Optimize(Model):
     max_quality_loss: Percent | None = None
     """Gate: the largest relative increase in perplexity against f16 that may be served, such as 10%.
     Absent: nothing blocks, a loss outside the level's published band warns in the checklist."""
+
+    compare: Annotated[list[ComparedLevel], Field(min_length=1, max_length=8)] | None = None
+    """More levels of llama.cpp, such as [Q8_0, Q5_K_M]: made from the same f16 once the model answers,
+    measured, listed in status.compare, never served. What fails there only warns."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -178,5 +185,17 @@ class Optimize(Model):
             holds=_calibrates,
             message=f"nothing is calibrated but by these methods and levels: {_words(CALIBRATED)}",
             field="calibration",
+        ),
+        Rule(
+            cel="!has(self.compare) || self.compare.all(one, self.compare.exists_one(other, other == one))",
+            holds=lambda optimize: len(set(optimize.compare or ())) == len(optimize.compare or ()),
+            message="names a level twice: list each once",
+            field="compare",
+        ),
+        Rule(
+            cel="!has(self.compare) || !has(self.level) || !(self.level in self.compare)",
+            holds=lambda optimize: optimize.level not in (optimize.compare or ()),
+            message="names the level that is served, which is measured anyway: list others",
+            field="compare",
         ),
     )

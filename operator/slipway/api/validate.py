@@ -205,6 +205,11 @@ def _catalogue_problems(spec: dict[str, Any], parsed: ModelDeploymentSpec | None
     if level and level not in known and not may_be_gguf(_text(spec, "model", "source")):
         text = f"{shown(level)} {unknown_level(level)}; {suggest(level, known)}"
         yield problem(("spec", "optimize", "level"), text, reasons.UNKNOWN_LEVEL)
+    compared = (parsed.optimize.compare if parsed and parsed.optimize else None) or ()
+    for index, one in enumerate(compared):
+        if one not in LEVELS:
+            text = f"{shown(one)} {unknown_level(one)}; {suggest(one, LEVELS)}"
+            yield problem(("spec", "optimize", "compare", index), text, reasons.UNKNOWN_LEVEL)
 
 
 def may_be_gguf(source: str) -> bool:

@@ -258,26 +258,31 @@ def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, An
 def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
     """Each artifact with its policy, its claim and the first try of each stage."""
     from slipway.api import API_VERSION
-    from slipway.manifests.artifacts import build_artifact
+    from slipway.manifests.artifacts import build_artifact, compared_artifacts
     from slipway.manifests.claims import build_claim
     from slipway.manifests.companions import model_chain, with_companions
     from slipway.manifests.jobs import StageInputs, build_stage_job, stages
     from slipway.manifests.network import build_artifact_job_policy
     from slipway.manifests.owner import Owner
     from slipway.manifests.placement import job_placement
+    from slipway.plan.memory import logits_bytes
 
     secret = given.spec.model.secret_ref
     where = job_placement(given.spec, pinned.plan)
     inputs = StageInputs(secret=secret.name if secret else None, placement=where)
     objects = []
     chain = model_chain(given.spec, pinned.commit, pinned.plan, pinned.companions)
+    beside = compared_artifacts(given.spec, pinned.commit, pinned.plan, pinned.facts)
+    names = {one.name for one in chain}
+    chain += [one for name, one in beside.items() if name not in names]
     for one in with_companions(chain, given.spec, pinned.companions, pinned.plan.form):
-        artifact = build_artifact(one, [_owner(given)], given.namespace)
+        logits = logits_bytes(pinned.facts) if one in chain else 0
+        artifact = build_artifact(one, [_owner(given)], given.namespace, logits)
         owner = Owner(API_VERSION, "ModelArtifact", one.name, "", given.namespace)
         objects += [artifact, build_claim(owner, artifact, settings)]
         if settings.network_policy:
             objects.append(build_artifact_job_policy(owner, artifact, settings))
-        beside = one.parent or pinned.anchor(one.name)
-        own = replace(inputs, parent_claim=beside, inputs=one.made.inputs, facts=pinned.facts_of(one.name))
+        parent = one.parent or pinned.anchor(one.name)
+        own = replace(inputs, parent_claim=parent, inputs=one.made.inputs, facts=pinned.facts_of(one.name))
         objects += [build_stage_job(owner, artifact, stage, 1, own, settings) for stage in stages(artifact)]
     return objects

@@ -155,6 +155,8 @@ def build_stage_job(
     recipe = spec["recipe"]
     env |= {"SLIPWAY_METHOD": recipe["method"]} if recipe["method"] != "source" else {}
     env |= {"SLIPWAY_LEVEL": recipe["level"]} if "level" in recipe else {}
+    if spec.get("workBytes") and stage == "evaluate":
+        env["SLIPWAY_WORK_BYTES"] = str(spec["workBytes"])
     if recipe.get("options"):
         env["SLIPWAY_OPTIONS"] = json.dumps(recipe["options"], sort_keys=True, separators=(",", ":"))
     work = Work(
