@@ -14,6 +14,8 @@ export SLIPWAY_RUN
 HELM = SLIPWAY_HELM=$${SLIPWAY_HELM:-$$(python3 hack/cluster/tools.py helm | tail -n 1)}
 SHELLS := hack/*.sh hack/demo/*.sh hack/images/steps/* hack/images/engines/ollama-build .ci/run
 PYTEST := $(PY) -m pytest
+# With CI set they are not skipped for want of the servers that were just built.
+SOURCE_TESTS = CI=true $(LEDGER) "source tests" -- $(PYTEST) -q tests/sources
 # They wait more than they compute: four workers, each with a control plane of its own. What holds the operator to a
 # bound in seconds runs alone.
 API_TESTS = $(PYTEST) -q -m "api and not alone" -n 4 --durations=15 tests
@@ -76,9 +78,10 @@ check: python-env ## static checks: format, lint, types, layers, generated files
 
 .PHONY: test
 test: preflight ## everything the tests need, then all tests: unit, golden, api, cluster
-	@$(LEDGER) "unit and golden tests" -- $(PYTEST) -q -m "not api and not cluster" --ignore=tests/golden/chart tests
+	@$(LEDGER) "unit and golden tests" -- $(PYTEST) -q -m "not api and not cluster" --ignore=tests/golden/chart --ignore=tests/sources tests
 	@$(LEDGER) "cluster tools" -- $(MAKE) --no-print-directory tools tools-test
 	@$(HELM) $(LEDGER) "chart tests" -- $(PYTEST) -q tests/golden/chart
+	@$(SOURCE_TESTS)
 	@$(HELM) $(LEDGER) "api tests" -- $(API_TESTS)
 	@$(LEDGER) "api tests in seconds" -- $(API_TESTS_ALONE)
 	$(CLUSTER_FOR_TESTS)

@@ -15,7 +15,7 @@ export no_proxy := $(given_no_proxy)
 tools: ## build the cluster's programs, helm among them (cached)
 	@python3 hack/cluster/tools.py
 tools-test: ## build what only the tests need
-	@python3 hack/cluster/tools.py metrics-server
+	@python3 hack/cluster/tools.py metrics-server registry versitygw
 tools-engines: ## build what only the tests of engines and other projects' controllers need
 	@python3 hack/cluster/tools.py kwok lws
 

@@ -32,7 +32,7 @@ GO_NEEDED = (1, 26, 6)  # what the go.mod files ask for
 GO_ELSEWHERE = ("/usr/local/go/bin/go",)  # where Go's own installer puts it, on the PATH or not
 GO_INSTALLED = "go/*/go/bin/go"  # below the cache, where bootstrap.sh puts it
 PROGRESS_S = 15.0
-ON_DEMAND = frozenset({"metrics-server", "kwok", "lws"})
+ON_DEMAND = frozenset({"metrics-server", "kwok", "lws", "registry", "versitygw"})
 
 
 class BuildError(Exception):
@@ -93,6 +93,8 @@ def catalogue() -> dict[str, Tool]:
         "metrics-server": Tool("sigs.k8s.io/metrics-server/cmd/metrics-server"),
         "kwok": Tool("sigs.k8s.io/kwok/cmd/kwok", "kwok"),
         "lws": Tool("sigs.k8s.io/lws/cmd", "lws"),
+        "registry": Tool("./registry", "registry"),
+        "versitygw": Tool("github.com/versity/versitygw/cmd/versitygw", "versitygw"),
     }
 
 

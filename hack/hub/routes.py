@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hack.hub import access, api
+from hack.hub import access, api, modelscope
 from hack.hub import repository as repositories
 from hack.hub.download import send_file
 from hack.hub.faults import Faults
@@ -30,6 +30,8 @@ API = "/api/models" + REPOSITORY
 DATASET = "/api/datasets" + REPOSITORY
 RESOLVE = REPOSITORY + "/resolve/{revision}/{path:.+}"
 SIGNED = "/cdn/{signature}" + RESOLVE
+MIRRORED = ("hf", "modelscope")
+"""Folders by which the chart's value ``mirror`` reaches this hub."""
 
 
 class Refused(Exception):  # noqa: N818 - a control-flow signal that carries the finished answer
@@ -54,26 +56,34 @@ class Hub:
         self._key = secrets.token_bytes(16)
 
     def app(self) -> web.Application:
-        """Return the public side."""
+        """Return the public side; in two folders once more, as a mirror has them."""
         app = web.Application(middlewares=[self._guard])
-        app.add_routes(
-            [
-                web.get("/api/whoami-v2", self.whoami),
-                web.get(API, self.info),
-                web.get(API + "/revision/{revision}", self.info),
-                web.get(DATASET, self.info),
-                web.get(DATASET + "/revision/{revision}", self.info),
-                web.get("/datasets" + RESOLVE, self.resolve),
-                web.get(API + "/tree/{revision}", self.tree),
-                web.get(API + "/tree/{revision}/{path:.*}", self.tree),
-                web.post(API + "/paths-info/{revision}", self.paths_info),
-                web.get(API + "/refs", self.refs),
-                web.get(API + "/auth-check", self.auth_check),
-                web.get(SIGNED, self.signed),
-                web.get(RESOLVE, self.resolve),
-            ]
-        )
+        for folder in MIRRORED:
+            inside = web.Application()
+            inside.add_routes(self._routes())
+            app.add_subapp(f"/{folder}", inside)
+        app.add_routes(self._routes())
         return app
+
+    def _routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/whoami-v2", self.whoami),
+            web.get(API, self.info),
+            web.get(API + "/revision/{revision}", self.info),
+            web.get(DATASET, self.info),
+            web.get(DATASET + "/revision/{revision}", self.info),
+            web.get("/datasets" + RESOLVE, self.resolve),
+            web.get(API + "/tree/{revision}", self.tree),
+            web.get(API + "/tree/{revision}/{path:.*}", self.tree),
+            web.post(API + "/paths-info/{revision}", self.paths_info),
+            web.get(API + "/refs", self.refs),
+            web.get(API + "/auth-check", self.auth_check),
+            web.get(modelscope.API + "/repo/files", self.modelscope_files),
+            web.get(modelscope.API + "/revisions", self.modelscope_revisions),
+            web.get(modelscope.API + "/repo", self.modelscope_file),
+            web.get(SIGNED, self.signed),
+            web.get(RESOLVE, self.resolve),
+        ]
 
     @web.middleware
     async def _guard(
@@ -144,6 +154,43 @@ class Hub:
         _raise(access.refuse_files(caller, repository))
         return web.json_response({})
 
+    async def modelscope_files(self, request: web.Request) -> web.StreamResponse:
+        """List the files of a revision, folders among them."""
+        repository = await self._modelscope(request)
+        query = request.query
+        revision = modelscope.named(repository, query.get("Revision", modelscope.DEFAULT))
+        recursive = query.get("Recursive", "").lower() == "true"
+        found = await modelscope.listing(revision, query.get("Root", ""), recursive=recursive)
+        return web.json_response(modelscope.body(found))
+
+    async def modelscope_revisions(self, request: web.Request) -> web.StreamResponse:
+        """List the branches."""
+        repository = await self._modelscope(request)
+        return web.json_response(modelscope.body(modelscope.revisions(repository)))
+
+    async def modelscope_file(self, request: web.Request) -> web.StreamResponse:
+        """Answer for a file: small ones whole, large ones by a redirect to signed storage."""
+        repository = await self._modelscope(request)
+        revision = modelscope.named(repository, request.query.get("Revision", modelscope.DEFAULT))
+        file = revision.file(request.query.get("FilePath", "")) if revision else None
+        if revision is None or file is None:
+            raise Refused(modelscope.refusal(404, modelscope.FILE_NOT_FOUND, "file not found"))
+        if file.sha256 is None:
+            return web.Response(body=await asyncio.to_thread(file.local.read_bytes))
+        target = f"{repository.name}/resolve/{revision.commit}/{file.path}"
+        location = self._storage(request, f"/api/v1/models/{repository.name}/repo", target)
+        return web.Response(status=302, headers={"Location": location})
+
+    async def _modelscope(self, request: web.Request) -> Repository:
+        """The repository that a request names, in the words of ModelScope."""
+        known = await asyncio.to_thread(repositories.valid_tokens, self.root)
+        name = f"{request.match_info['organisation']}/{request.match_info['name']}"
+        repository = await asyncio.to_thread(repositories.read_repository, self.root, name)
+        _raise(modelscope.refuse(access.read_caller(request, known), repository))
+        if repository is None:
+            raise Refused(modelscope.refusal(404, modelscope.RECORD_NOT_FOUND, "record not found"))
+        return repository
+
     async def resolve(self, request: web.Request) -> web.StreamResponse:
         """Answer for a file: small ones directly, large ones by a redirect to signed storage."""
         repository, revision, caller = await self._open(request)
@@ -157,8 +204,9 @@ class Hub:
         if file.sha256 is None:
             return await self._send(request, file, commit)
         target = f"{repository.name}/resolve/{revision.commit}/{file.path}"
+        asked = f"/{repository.name}/resolve/{request.match_info['revision']}/{file.path}"
         linked = {"X-Linked-Size": str(file.size), "X-Linked-ETag": f'"{file.sha256}"'}
-        location = {"Location": f"{request.url.origin()}/cdn/{self._sign(target)}/{target}"}
+        location = {"Location": self._storage(request, asked, target)}
         return web.Response(status=302, headers=commit | linked | location)
 
     async def signed(self, request: web.Request) -> web.StreamResponse:
@@ -182,6 +230,11 @@ class Hub:
             self.sent_bytes += number
 
         return await send_file(request, file, headers, self.faults, count)
+
+    def _storage(self, request: web.Request, asked: str, target: str) -> str:
+        """Where a file is sent from, in the folder that was asked; ``asked`` is the path inside it."""
+        folder = request.path.removesuffix(asked)
+        return f"{request.url.origin()}{folder}/cdn/{self._sign(target)}/{target}"
 
     def _sign(self, target: str) -> str:
         return hmac.new(self._key, target.encode(), "sha256").hexdigest()[:32]

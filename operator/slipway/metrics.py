@@ -29,4 +29,6 @@ WATCH_RESTARTS = Counter(
     "slipway_watch_restarts_total", "Watches that ended before their time.", ["kind", "reason"]
 )
 CACHED = Gauge("slipway_cached_objects", "Objects in the reflector's cache.", ["kind"])
+JOBS_QUEUED = Gauge("slipway_jobs_queued", "Artifacts whose next Job waits for a slot (jobs.maxConcurrent).")
+SLOTS_TAKEN = Gauge("slipway_job_slots_taken", "Unfinished Jobs that count against jobs.maxConcurrent.")
 LEADER = Gauge("slipway_leader", "1 while this replica leads.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from slipway import status
@@ -17,6 +18,7 @@ from slipway.errors import LeftoverError, NameTakenError, RejectedError
 from slipway.kube import Raw
 from slipway.observe import kinds
 from slipway.observe.observer import Observer
+from slipway.observe.slots import Slots
 from slipway.passes import artifact, model
 from slipway.passes.outcome import Outcome
 from slipway.queue import Key
@@ -36,10 +38,12 @@ class Reconciler:
     """The pass over any object of ours.
 
     Args:
+        slots: who may start a Job.
         now: wall clock.
     """
 
     observer: Observer
+    slots: Slots
     applier: Applier
     settings: Settings
     now: Callable[[], datetime]
@@ -54,19 +58,25 @@ class Reconciler:
             ApiError: try again after a backoff.
         """
         if key.kind == "ModelArtifact":
-            built = await self.observer.snapshot_artifact(key)
-            if built is None:
-                return None
-            if built.claim is not None:  # its content is not made anew, so nothing else would write it
-                await self.applier.relabel(built.claim, kinds.OURS_LABELS)
-            return await self._write(
-                built.artifact, built.children, artifact.decide(built, self.settings, self.now())
-            )
+            with self.slots.visit(key):
+                return await self._reconcile_artifact(key)
         seen = await self.observer.snapshot_model(key)
         if seen is None:
             return None  # gone, or going: the garbage collector takes the children
         held = (*seen.children, *seen.pools)
         return await self._write(seen.model, held, model.decide(seen, self.settings, self.now()))
+
+    async def _reconcile_artifact(self, key: Key) -> float | None:
+        built = await self.observer.snapshot_artifact(key)
+        if built is None:
+            return None
+        if built.claim is not None:  # its content is not made anew, so nothing else would write it
+            await self.applier.relabel(built.claim, kinds.OURS_LABELS)
+        # No await from here to "take": nobody else may be given the same slot.
+        ask = partial(self.slots.turn, built.artifact)
+        outcome = artifact.decide(built, self.settings, self.now(), ask)
+        self.slots.take(key, outcome.create, outcome.status)
+        return await self._write(built.artifact, built.children, outcome)
 
     async def _write(self, raw: Raw, children: tuple[Raw, ...], outcome: Outcome) -> float | None:
         troubles = await self._write_children(raw, children, outcome)

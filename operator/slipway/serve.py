@@ -17,7 +17,7 @@ from typing import Any, Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from slipway import __version__, metrics
+from slipway import __version__, metrics, resources
 from slipway.apply import Applier
 from slipway.endpoint import read_endpoint
 from slipway.errors import ApiError
@@ -25,6 +25,7 @@ from slipway.handlers import Handlers
 from slipway.kube import Kube
 from slipway.leader import Elector, LostError
 from slipway.observe.observer import Observer
+from slipway.observe.slots import Slots
 from slipway.queue import Key, Queue
 from slipway.reconcile import Reconciler
 from slipway.settings import Settings
@@ -65,9 +66,10 @@ class Operator:
         self.kube = kube
         self.queue = Queue(time.monotonic)
         self.observer = Observer(kube, settings.watch_namespaces, self.queue.add, time.monotonic)
-        self.reconciler = Reconciler(
-            self.observer, Applier(kube, self.observer.remember, name), settings, _now
-        )
+        jobs, artifacts = (self.observer.store(resource) for resource in (resources.JOB, resources.ARTIFACT))
+        slots = Slots(settings.job_limit, jobs, artifacts, self.queue.add, time.monotonic, _now)
+        applier = Applier(kube, self.observer.remember, name)
+        self.reconciler = Reconciler(self.observer, slots, applier, settings, _now)
         self.elector = Elector(kube, settings.namespace, self.identity, time.monotonic, _now)
         self.handlers = Handlers(kube.endpoint, settings.watch_namespaces, self.queue.add)
         self._options = options

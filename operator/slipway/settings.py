@@ -66,19 +66,40 @@ class NodePool:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """Where models come from, beside the Hugging Face hub.
+
+    Attributes:
+        mirror: URL whose folders stand for the public services, ``MIRROR/s3``; empty for none.
+        endpoints: scheme to the URL that stands for its service, of values of their own.
+        allowed_hosts: hosts that Jobs may ask; ``.example.com`` is every host below; empty for all.
+        s3_region: region of ``s3://`` where neither bucket nor Secret says it.
+    """
+
+    mirror: str = ""
+    endpoints: tuple[tuple[str, str], ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    s3_region: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that the chart's values tell the operator.
 
     Attributes:
         namespace: where the operator runs; its Lease lives here.
         watch_namespaces: namespaces to serve; empty means all.
-        hub_endpoint: ``HF_ENDPOINT`` for Jobs; empty means the public hub.
+        hub_endpoint: ``HF_ENDPOINT`` for Jobs; empty means the mirror's, else the public hub.
+        sources: where models of other schemes come from.
         job_env: environment for Jobs that reach outside (proxy settings).
         ca_config_map: ConfigMap with ``ca.crt`` that Jobs trust; lies in the namespace of the model.
         cluster_domain: DNS domain of Services.
         storage_class: default StorageClass of artifact claims; empty means the cluster's default.
         job_deadline_seconds: upper bound of one stage Job.
         job_memory_factor: how many times the computed memory Jobs request, and may use.
+        job_limit: stage Jobs of artifacts at once, in all namespaces; 0 for no cap.
+        job_priority_class: PriorityClass of Jobs' pods; empty for the cluster's default.
+        job_ttl_seconds: how long a finished Job and its log stay; its result is in status at once.
         network_policy: whether each model gets a default-deny NetworkPolicy.
         hub_ports: ports of the pods behind a hub or proxy that is named by the address of its Service.
         scrapers: who reaches every engine's port beside the callers that its model names.
@@ -94,12 +115,16 @@ class Settings:
     watch_namespaces: tuple[str, ...] = ()
     images: Images = field(default_factory=Images)
     hub_endpoint: str = ""
+    sources: Sources = field(default_factory=Sources)
     job_env: tuple[tuple[str, str], ...] = ()
     ca_config_map: str = ""
     cluster_domain: str = "cluster.local"
     storage_class: str = ""
     job_deadline_seconds: int = 6 * 3600
     job_memory_factor: int = 1
+    job_limit: int = 4
+    job_priority_class: str = ""
+    job_ttl_seconds: int = 86400
     network_policy: bool = True
     hub_ports: tuple[int, ...] = ()
     scrapers: tuple[Scraper, ...] = ()
@@ -133,17 +158,33 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
         watch_namespaces=tuple(json.loads(env.get("SLIPWAY_WATCH_NAMESPACES", "[]"))),
         images=images,
         hub_endpoint=env.get("SLIPWAY_HUB_ENDPOINT", ""),
+        sources=_sources(env.get("SLIPWAY_MIRROR", ""), json.loads(env.get("SLIPWAY_SOURCES", "{}"))),
         job_env=tuple(sorted(json.loads(env.get("SLIPWAY_JOB_ENV", "{}")).items())),
         ca_config_map=env.get("SLIPWAY_CA_CONFIG_MAP", ""),
         cluster_domain=env.get("SLIPWAY_CLUSTER_DOMAIN", default.cluster_domain),
         storage_class=env.get("SLIPWAY_STORAGE_CLASS", ""),
         job_deadline_seconds=int(env.get("SLIPWAY_JOB_DEADLINE_SECONDS", default.job_deadline_seconds)),
         job_memory_factor=int(env.get("SLIPWAY_JOB_MEMORY_FACTOR", default.job_memory_factor)),
+        job_limit=int(env.get("SLIPWAY_JOB_LIMIT", default.job_limit)),
+        job_priority_class=env.get("SLIPWAY_JOB_PRIORITY_CLASS", ""),
+        job_ttl_seconds=int(env.get("SLIPWAY_JOB_TTL_SECONDS", default.job_ttl_seconds)),
         network_policy=env.get("SLIPWAY_NETWORK_POLICY", "true") == "true",
         hub_ports=tuple(json.loads(env.get("SLIPWAY_HUB_PORTS", "[]"))),
         scrapers=tuple(_scraper(one) for one in json.loads(env.get("SLIPWAY_SCRAPERS", "[]"))),
         node_pools=tuple(_pool(one) for one in json.loads(env.get("SLIPWAY_NODE_POOLS", "[]"))),
         fs_group=int(group) if (group := env.get("SLIPWAY_FS_GROUP", str(DEFAULT_FS_GROUP))) else None,
+    )
+
+
+def _sources(mirror: str, given: Mapping[str, Any]) -> Sources:
+    """``{"allowedHosts": [], "s3": {"endpoint", "region"}, "oci": {"mirror"}, …}``, as in the chart."""
+    named = {one: part for one, part in given.items() if isinstance(part, dict)}
+    urls = {one: part.get("endpoint") or part.get("mirror") or "" for one, part in named.items()}
+    return Sources(
+        mirror=mirror,
+        endpoints=tuple(sorted((one, str(url)) for one, url in urls.items() if url)),
+        allowed_hosts=tuple(given.get("allowedHosts") or ()),
+        s3_region=str(named.get("s3", {}).get("region") or ""),
     )
 
 

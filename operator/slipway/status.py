@@ -15,7 +15,7 @@ QUIET: Final = frozenset(
     {
         reasons.WAITING, reasons.INSPECTING, reasons.PLANNING, reasons.BUILDING, reasons.STARTING,
         reasons.ROLLING_OUT, reasons.BENCHMARKING, reasons.WAITING_FOR_PARENT, reasons.SETTLED,
-        reasons.RETRYING,
+        reasons.RETRYING, reasons.QUEUED,
     }
 )  # fmt: skip
 """Reasons that say "under way": no event."""

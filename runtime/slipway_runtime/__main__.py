@@ -27,14 +27,25 @@ SUMMARIES = {
 }
 EPILOG = f"""\
 Everything else comes by environment:
-  SLIPWAY_SOURCE            hf://ORG/NAME                     (inspect, fetch)
-  SLIPWAY_REVISION          branch, tag or commit; main       (inspect, fetch: the commit)
+  SLIPWAY_SOURCE            hf://ORG/NAME, s3://BUCKET/FOLDER, https://HOST/NAME.gguf#sha256=HEX,
+                            oci://REGISTRY/NAME:TAG, ollama://NAME:TAG   (inspect, fetch)
+  SLIPWAY_REVISION          branch, tag, commit or pin; main  (inspect, fetch: the commit or pin)
   SLIPWAY_ROLE              of a source beside another one: {", ".join(ROLES)}   (inspect)
+  SLIPWAY_TRUST_REMOTE_CODE true: with the repository's own Python files   (inspect, fetch)
   HF_ENDPOINT               another hub than the public one   (inspect, fetch)
+  SLIPWAY_ENDPOINT_S3       another service than AWS          (inspect, fetch)
+  SLIPWAY_S3_REGION         us-east-1                         (inspect, fetch)
+  SLIPWAY_ENDPOINT_MODELSCOPE, _OCI, _OLLAMA   in place of the public service   (inspect, fetch)
+  SLIPWAY_ENDPOINT_HTTPS    a mirror: URL/HOST/PATH is asked  (inspect, fetch)
+  SLIPWAY_ENDPOINT_OCI, SLIPWAY_ENDPOINT_OLLAMA   a mirror, asked with ns=REGISTRY   (inspect, fetch)
+  SLIPWAY_ALLOWED_HOSTS     hub.example.com,.example.org; all (inspect, fetch)
+  SLIPWAY_ORIGIN=/origin    where the claim of pvc:// is      (inspect, fetch)
   SLIPWAY_CA_FILE           authorities trusted beside the public ones   (inspect, fetch)
-  SLIPWAY_METHOD            gguf, awq, merge, ...             (every stage but inspect and fetch)
-  SLIPWAY_LEVEL             Q4_K_M, Q8_0, W4A16, ...          (the same)
+  SLIPWAY_METHOD            gguf, awq, merge, ...             (all but inspect and fetch)
+  SLIPWAY_LEVEL             Q4_K_M, Q8_0, W4A16, ...          (the same; fetch: of GGUF files)
   SLIPWAY_OPTIONS           {{"groupSize": "128"}}              (the same)
+  SLIPWAY_PUSH_TO           oci://REGISTRY/NAME[:TAG], an image for nodes to mount   (publish)
+  SLIPWAY_ENDPOINT_PUSH     where that registry is reached, if not by its name        (publish)
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
   SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
   SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure
@@ -43,6 +54,7 @@ Everything else comes by environment:
   SLIPWAY_BENCHMARK_ROUTE   {EMBEDDINGS} for a model that makes vectors   (benchmark)
   SLIPWAY_METRICS_PATH=/metrics, SLIPWAY_METRICS_PREFIX=llamacpp:   (benchmark)
   SLIPWAY_GUESSES           counters of taken and of guessed tokens   (benchmark)
+  A Secret's keys           files beside SLIPWAY_TOKEN_FILE   (inspect, fetch)
   SLIPWAY_STORE=/store, SLIPWAY_PARENT=/parent, SLIPWAY_TOKEN_FILE=/credentials/token,
   SLIPWAY_TERMINATION_LOG=/dev/termination-log                (to run a stage by hand)
 

@@ -24,6 +24,8 @@ STORE = "/store"
 PARENT = "/parent"
 """Where a Job mounts its parent artifact's claim, read-only; the published folder is
 ``/parent/published``."""
+ORIGIN = "/origin"
+"""Where inspect and fetch mount the claim of a source pvc://CLAIM/PATH, read-only."""
 INPUTS = "/inputs"
 """Where a Job mounts further artifacts read-only, each in a folder of its own: ``/inputs/NAME/published``."""
 TOKEN_FILE = "/credentials/token"  # noqa: S105 - a path, no secret
@@ -80,7 +82,7 @@ PERMANENT = frozenset({Exit.DATA, Exit.NO_INPUT, Exit.NO_PERMISSION, Exit.CONFIG
 REASONS: dict[str, str] = {
     "AccessDenied": "the hub forbids this to the account that the token belongs to",
     "BrokenConfig": "config.json is no JSON object, or names no architecture",
-    "BrokenWeights": "a safetensors file has no readable header, or a shard of the index is missing",
+    "BrokenWeights": "a file of weights has no readable header, or a shard of the model is missing",
     "CalibrationEmpty": "the calibration source has no text in a form that is read",
     "CalibrationUnreadable": "a file of the calibration source is not what its name says",
     "ConversionFailed": "llama.cpp's converter refused the model; its last words are in the message",
@@ -90,6 +92,7 @@ REASONS: dict[str, str] = {
     "FileTooLarge": "one file is larger than the hub sends by plain HTTP (50 GB)",
     "GatedRepository": "the repository is gated: accept its terms and name a token",
     "GroupSize": "weights share scales in groups of a size that some layer is no multiple of",
+    "HostNotAllowed": "the source's host is not among those that models may be fetched from",
     "HubRefused": "the hub refuses the request for good (a 4xx that is no matter of time)",
     "HubUnavailable": "the hub does not answer, or answers with 429 or 5xx: tried again by itself",
     "InternalError": "a bug in the stage; the log has the traceback",
@@ -100,22 +103,27 @@ REASONS: dict[str, str] = {
     "NotAHub": "what answers at the hub's address is none: a login page, or a proxy's notice",
     "NotAnAdapter": "the repository holds no LoRA adapter that an engine can serve",
     "NotHeads": "the repository holds no heads of the kind that spec.engine.speculative.method names",
+    "NotPinned": "nothing that the server says would show a change of its file: the address needs a sha256",
     "NoWeights": "the repository has no weights that can be used",
     "OutOfMemory": "a tool was killed, most likely for want of memory",
     "PerplexityFailed": "llama-perplexity ended with an error or without an estimate",
     "PickleOnly": "the weights are pickle files, which can run code: safetensors are needed",
+    "PushRefused": "a registry takes no artifact from this user, or is read-only",
     "QuantizationFailed": "the method's tool refused the model or the level; its words are in the message",
+    "RegistryFull": "a registry's space or quota is used up",
     "RemoteCode": "the model brings Python of its own, and spec.model.trustRemoteCode does not allow it",
     "RepositoryNotFound": "no such repository, or it is private and no token is named",
     "RevisionNotFound": "the repository has no such branch, tag or commit",
+    "SeveralModels": "the repository holds GGUF files of several models, none of the repository's name",
     "SourceChanged": "a source without commits holds something else than what was planned for",
     "StoreFull": "the store has too few free bytes; figures are in the message",
     "StoreInUse": "another try still writes to this store: tried again by itself",
     "StoreTooSmall": "the whole store is smaller than what must be written; figures are in the message",
     "Terminated": "the pod was asked to stop: tried again by itself",
     "TokenRejected": "the hub does not know the token",
+    "TooManyFiles": "the source lists more files than any model has: its address is too short",
     "ToolMissing": "a program of the image is missing",
-    "TruncatedWeights": "a safetensors file is shorter than its own header says",
+    "TruncatedWeights": "a file of weights is shorter than its own header says",
     "UnknownLevel": "the method has no such level",
     "UnknownMethod": "no such optimisation method",
     "UnknownOption": "the method has no such option at this level, or not that value of it",
@@ -125,6 +133,7 @@ REASONS: dict[str, str] = {
         "the model neither writes text nor embeds (it classifies, drafts, speaks), or llama.cpp's converter "
         "is to convert an architecture that it does not know"
     ),
+    "UnsupportedLayout": "an artifact of a registry has no model, or keeps it in a way that is not read",
 }
 """Every ``reason`` of a failed result, with what it means. ``Exit`` says whether trying again can help."""
 

@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from slipway_runtime import files
+from slipway_runtime import files, remote_code
 from slipway_runtime.companion_files import holds_tensors, select
 from slipway_runtime.errors import DataError
+from slipway_runtime.gguf_fetch import Level, finish
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
-from slipway_runtime.sources import RemoteFile, Repository, connect
+from slipway_runtime.sources import RemoteFile, Repository, Sealed, connect
 from slipway_runtime.weights import check_weights
 
 PARALLEL = 4
@@ -28,7 +29,7 @@ TRIES = 2
 
 
 def fetch(job: Job) -> dict[str, Any]:
-    """Download, verify and publish the commit's files.
+    """Download, verify and publish the commit's files: of GGUF files those of SLIPWAY_LEVEL alone.
 
     Returns:
         ``{"sizeBytes", "digest", "files"}``, plus ``"resumed": True`` when everything was there already.
@@ -41,30 +42,45 @@ def fetch(job: Job) -> dict[str, Any]:
 
 
 def _fetch(job: Job) -> dict[str, Any]:
-    repository = connect(job)
+    repository: Repository = Level(connect(job), job.source, job.level) if job.level else connect(job)
     listing = repository.list_files(job.revision)
-    selected = select(listing.files)
-    folder = prepare_folder(job.store / "partial", selected)
+    if job.level:
+        selected = [*listing.files]
+    else:
+        selected = [*select(listing.files), *(remote_code.python_files(listing) if job.trusts_code else ())]
+    folder = prepare_folder(job.store / "partial", listing.commit, selected)
     total = sum(file.size for file in selected)
     files.check_space(job.store, total - downloaded_bytes(folder, selected))
     with job.progress.sampling(lambda: downloaded_bytes(folder, selected), total):
         entries = fetch_all(repository, listing.commit, selected, folder)
+        if isinstance(repository, Sealed):
+            repository.verify(folder, selected)
     for file in selected:
         if holds_tensors(file.path):
             check_weights(folder / file.path)
-    files.write_manifest(folder, entries, "fetch", {"source": job.source, "revision": listing.commit})
+    if job.level:
+        entries += finish(folder, selected)
+    level = {"level": job.level} if job.level else {}
+    recipe = {"source": job.source, "revision": listing.commit, **level}
+    files.write_manifest(folder, entries, "fetch", recipe)
     shutil.rmtree(job.published, ignore_errors=True)  # without a manifest it is nobody's
     files.commit(folder, job.published)
+    _note(folder).unlink()
     return files.published_summary(job.published, entries)
 
 
-def prepare_folder(folder: Path, selected: list[RemoteFile]) -> Path:
-    """Make the folder and remove from it whatever this commit doesn't have."""
+def prepare_folder(folder: Path, commit: str, selected: list[RemoteFile]) -> Path:
+    """Make the folder and remove from it whatever this commit doesn't have.
+
+    Of another commit's try only files with a digest are kept: nothing tells the bytes of others apart.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {folder / file.path for file in selected}
+    same = files.read_json(_note(folder)) == {"commit": commit}
+    wanted = {folder / file.path for file in selected if same or file.sha256 or file.git_id}
     wanted |= {_part(path) for path in wanted}
     for path in [path for path in folder.rglob("*") if path.is_file() and path not in wanted]:
         path.unlink()
+    files.write_json(_note(folder), {"commit": commit})
     return folder
 
 
@@ -134,6 +150,11 @@ def git_blob_id(path: Path) -> str:
     """Return git's id of a small file, as the hub names it."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _note(folder: Path) -> Path:
+    """Return the file beside the folder that names the commit whose files grow in it."""
+    return folder.with_name(f"{folder.name}.json")
 
 
 def _part(path: Path) -> Path:

@@ -1,19 +1,22 @@
 """The stage inspect: which model is this, at which commit, and how large; its weights stay where they are.
 
-Called by stage.py. Reads the listing, config.json and the safetensors headers by HTTP range.
+Called by stage.py. Reads the listing, config.json and the headers of safetensors or GGUF by HTTP range.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from slipway_runtime import remote_code
 from slipway_runtime.companion_facts import HEADS, adapter_facts, heads_facts
 from slipway_runtime.companion_files import holds_tensors, select_adapter, select_heads, select_texts
 from slipway_runtime.errors import DataError
 from slipway_runtime.facts import build_facts, served_modality
+from slipway_runtime.gguf_facts import gguf_facts
+from slipway_runtime.gguf_files import holds_gguf
 from slipway_runtime.job import Job
 from slipway_runtime.llamacpp import architectures, is_convertible
 from slipway_runtime.log import LOGGER
@@ -55,20 +58,41 @@ def inspect(job: Job) -> dict[str, Any]:
     if role == "lora" or role in HEADS:
         return inspect_companion(repository, job.revision, role)
     listing = repository.list_files(job.revision)
+    # A draft is made for the engine that the model gets: of GGUF files that is not known yet.
+    if role != "draft" and holds_gguf(listing.files):
+        return inspect_gguf(repository, job.source, listing)
     selected = select_files(listing.files)
     by_path = {file.path: file for file in selected}
     config = read_json_file(repository, listing.commit, by_path[CONFIG])
     modality = served_modality(config, listing)
     convertible = is_convertible(modality, text_architectures(config), architectures(job.environment))
+    code = remote_code.select(job, repository, listing, config)
     if INDEX in by_path:
         check_index(read_json_file(repository, listing.commit, by_path[INDEX]), selected)
     beside = read_json_file(repository, listing.commit, by_path[MODELOPT]) if MODELOPT in by_path else None
     headers = read_headers(repository, listing.commit, [file for file in selected if is_weights(file.path)])
-    facts = build_facts(config, headers, listing, selected, beside)
-    facts["convertible"] = convertible
+    facts = build_facts(config, headers, listing, [*selected, *code], beside)
+    facts |= {"convertible": convertible, "remoteCode": bool(code)}
     if role:
         # Only a draft's guesses ask for it, and it is the largest file that an inspection reads.
         facts["vocabulary"] = read_vocabulary(repository, listing)
+    log_facts(facts)
+    return {"commit": listing.commit, "facts": facts, "files": len(selected) + len(code)}
+
+
+def inspect_gguf(repository: Repository, source: str, listing: Listing) -> dict[str, Any]:
+    """Read the facts of a model that comes as GGUF, from the head of one of its files."""
+
+    def read(file: RemoteFile, start: int, length: int) -> bytes:
+        return repository.read_range(listing.commit, file, start, length)
+
+    facts, count = gguf_facts(listing.files, source, listing.license, read)
+    log_facts(facts)
+    return {"commit": listing.commit, "facts": facts, "files": count}
+
+
+def log_facts(facts: Mapping[str, Any]) -> None:
+    """Say in the log which model it is."""
     LOGGER.info(
         "%s with %d parameters, %s to download, licence %s",
         facts["architecture"],
@@ -76,7 +100,6 @@ def inspect(job: Job) -> dict[str, Any]:
         format_bytes(facts["downloadBytes"]),
         facts["license"] or "unknown",
     )
-    return {"commit": listing.commit, "facts": facts, "files": len(selected)}
 
 
 def inspect_texts(repository: Repository, revision: str) -> dict[str, Any]:

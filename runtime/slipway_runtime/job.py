@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway_runtime import contract
+from slipway_runtime import contract, docker_config
 from slipway_runtime.errors import RequestError
 from slipway_runtime.progress import Progress
 
@@ -92,6 +92,11 @@ class Job:
         """Return everything that no log may show."""
         hidden = [key for key in contract.CREDENTIAL_KEYS if key not in contract.OPEN_KEYS]
         found = {self.token(), *(self.credential(key) for key in hidden)}
+        password, configuration = self.credential("password"), self.credential(docker_config.KEY)
+        if password:
+            found.add(docker_config.Credential(self.credential("username") or "", password).basic)
+        if configuration:
+            found |= docker_config.hidden(configuration)
         return tuple(sorted((one for one in found if one), key=len, reverse=True))
 
     def endpoint_of(self, scheme: str) -> str:
@@ -100,6 +105,11 @@ class Job:
         ``SLIPWAY_ENDPOINT_<SCHEME>``, a URL; that of hf is ``HF_ENDPOINT``.
         """
         return self.environment.get(f"SLIPWAY_ENDPOINT_{scheme.upper()}", "").rstrip("/")
+
+    @property
+    def trusts_code(self) -> bool:
+        """Whether Python files of the repository are read, too (``spec.model.trustRemoteCode``)."""
+        return self.environment.get("SLIPWAY_TRUST_REMOTE_CODE") == "true"
 
     def require(self, name: str) -> str:
         """Return an environment variable; RequestError when it is missing or empty."""

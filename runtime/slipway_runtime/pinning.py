@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from slipway_runtime.errors import DataError
 
 PREFIX = "sha256:"
+REPLAN = "set the annotation slipway.dev/replan of the ModelDeployment to take what it holds now"
 
 
 def listing_pin(files: Iterable[tuple[str, int, str]]) -> str:
@@ -35,6 +36,10 @@ def require_pin(place: str, asked: str, found: str) -> None:
     if asked.startswith(PREFIX) and asked != found:
         raise DataError(
             "SourceChanged",
-            f"{place} has changed since it was pinned ({asked[:19]}, now {found[:19]}): "
-            "set the annotation slipway.dev/replan of the ModelDeployment to take what it holds now",
+            f"{place} has changed since it was pinned ({asked[:19]}, now {found[:19]}): {REPLAN}",
         )
+
+
+def changed_meanwhile(what: str) -> DataError:
+    """Return the error for what was replaced between two requests of one try."""
+    return DataError("SourceChanged", f"{what} was replaced while it was read: {REPLAN}")

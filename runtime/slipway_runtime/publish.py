@@ -17,6 +17,7 @@ from slipway_runtime.errors import DataError
 from slipway_runtime.gguf_file import read_text
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
+from slipway_runtime.stores import push_published
 
 CHAT_TEMPLATE = "chat_template.jinja"
 TEMPLATE_KEY = "tokenizer.chat_template"
@@ -26,16 +27,17 @@ def publish(job: Job) -> dict[str, Any]:
     """Verify the model against its record and publish it.
 
     Returns:
-        ``{"sizeBytes", "digest", "files"}``, plus ``"resumed": True`` when it was published already.
+        ``{"sizeBytes", "digest", "files"}``, plus ``"resumed": True`` when it was published already, and what
+        ``stores`` says where SLIPWAY_PUSH_TO names one.
     """
     with files.full_disk_as_store_full(job.store):
         staging = job.store / ".publishing"
         recover(job, staging)
         whole = files.verify_manifest(job.published, job.progress.report_bytes)
         if whole is None:
-            return _publish(job, staging)
+            return _publish(job, staging) | push_published(job)
         remove_work(job)
-        return {**files.published_summary(job.published, whole), "resumed": True}
+        return {**files.published_summary(job.published, whole), **push_published(job), "resumed": True}
 
 
 def recover(job: Job, staging: Path) -> None:

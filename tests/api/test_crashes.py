@@ -16,6 +16,7 @@ from slipway import resources
 from slipway.apply import Applier
 from slipway.kube import Kube
 from slipway.observe.observer import Observer
+from slipway.observe.slots import Slots
 from slipway.reconcile import Reconciler
 from slipway.settings import Settings
 from tests.support.cluster import Cluster, ended, owner_of, stage_of
@@ -96,14 +97,20 @@ async def lives(control_plane: ControlPlane, cluster: Cluster) -> int:
     raise AssertionError(f"not done after {died} lives")
 
 
+def now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
 async def live(kube: Kube, cluster: Cluster) -> bool:
     """One life of the operator with a kubelet beside it; returns whether all was done."""
     keys: asyncio.Queue[Any] = asyncio.Queue()
     observer = Observer(kube, (cluster.namespace,), keys.put_nowait, time.monotonic)
     settings = Settings(namespace=cluster.namespace)
-    worker = Reconciler(
-        observer, Applier(kube, observer.remember, "mortal"), settings, lambda: datetime.now(UTC)
-    )
+    jobs, artifacts = observer.store(resources.JOB), observer.store(resources.ARTIFACT)
+    slots = Slots(settings.job_limit, jobs, artifacts, keys.put_nowait, time.monotonic, now)
+    applier = Applier(kube, observer.remember, "mortal")
+    worker = Reconciler(observer, slots, applier, settings, now)
     watching = asyncio.create_task(observer.run())
     try:
         await observer.synced()

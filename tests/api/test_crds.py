@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.support.control_plane import Api
-from tests.support.spec_cases import RIGHT, WRONG, Case
+from tests.support.spec_cases import RIGHT, RIGHT_SOURCES, WRONG, WRONG_SOURCES, Case
 
 pytestmark = pytest.mark.api
-LEVEL = "Invalid value: a gguf recipe has a level, a source has none"
+LEVEL = "Invalid value: a gguf recipe has a level"
 PARENT = "Invalid value: a source has no parent, everything else is made from one"
 
 
@@ -44,6 +44,15 @@ def test_wrong_is_refused_at_the_field_that_python_names(api: Api, case: Case) -
     assert case.path in {cause["field"] for cause in answer.body["details"]["causes"]}
 
 
+@pytest.mark.parametrize("source", [*RIGHT_SOURCES, *WRONG_SOURCES])
+def test_addresses_of_every_scheme_are_judged_alike(api: Api, source: str) -> None:
+    answer = api.judge(Case("", {}, model={"source": source}).obj)
+    right = source in RIGHT_SOURCES
+    assert answer.code == (HTTPStatus.CREATED if right else HTTPStatus.UNPROCESSABLE_ENTITY)
+    if not right:
+        assert "spec.model.source" in {cause["field"] for cause in answer.body["details"]["causes"]}
+
+
 def test_unknown_field_is_refused(api: Api) -> None:
     answer = api.judge(Case("", {"optimise": {}}).obj)
     assert answer.code == HTTPStatus.BAD_REQUEST
@@ -67,7 +76,6 @@ def test_artifact_never_changes(api: Api) -> None:
     [
         ({"recipe": {"method": "gguf", "level": "F16"}}, PARENT),
         ({"recipe": {"method": "gguf"}, "parent": "x"}, LEVEL),
-        ({"recipe": {"method": "source", "level": "F16"}}, LEVEL),
         ({"parent": "x"}, PARENT),
     ],
 )
@@ -78,7 +86,8 @@ def test_artifact_without_sense_is_refused(api: Api, spec: dict[str, Any], rule:
 
 
 def test_artifact_with_sense_is_admitted(api: Api) -> None:
-    for spec in ({}, {"recipe": {"method": "gguf", "level": "F16"}, "parent": "x"}):
+    came = {"recipe": {"method": "source", "level": "UD-Q4_K_XL"}}
+    for spec in ({}, came, {"recipe": {"method": "gguf", "level": "F16"}, "parent": "x"}):
         assert api.judge(artifact(**spec)).message == ""
 
 

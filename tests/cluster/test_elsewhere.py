@@ -130,6 +130,27 @@ def test_jobs_reach_a_hub_behind_a_service(cluster: Cluster) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.unverified("Kueue")
+def test_kueue_lets_jobs_go(cluster: Cluster) -> None:
+    queue = {
+        "apiVersion": "kueue.x-k8s.io/v1beta1",
+        "kind": "LocalQueue",
+        "metadata": {"name": "team", "namespace": cluster.namespace},
+        "spec": {"clusterQueue": os.environ["SLIPWAY_VERIFY_CLUSTER_QUEUE"], "stopPolicy": "Hold"},
+    }
+    cluster.apply(queue)
+    cluster.model("smollm2", suspend=True)
+    cluster.kubectl("label", "mdl", "smollm2", "kueue.x-k8s.io/queue-name=team")
+    cluster.model("smollm2")
+    held = cluster.wait_reason("smollm2", "Ready", "Queued")
+    assert held["message"].endswith("waits for Kueue's queue team")
+    cluster.apply({**queue, "spec": {**queue["spec"], "stopPolicy": "None"}})
+    cluster.wait_ready("smollm2", 1200)
+    jobs = cluster.list("jobs")
+    assert {job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name") for job in jobs} == {"team"}
+
+
+@pytest.mark.cluster
 @pytest.mark.unverified("Drafts on GPUs")
 def test_a_gpu_node_guesses_by_a_smaller_model_of_the_family(cluster: Cluster) -> None:
     assert vendors()

@@ -10,6 +10,7 @@ import pytest
 
 from slipway.__main__ import main
 from slipway.api.modeldeployment import PlanStatus
+from tests.support.gguf_models import LLAMA_7B, write_gguf
 
 HERE = Path(__file__).resolve().parent
 CASES = {
@@ -17,13 +18,34 @@ CASES = {
     "smollm2-quality": ("everything", "smollm2", "mixed"),
     "llama-mixed": ("mixed-nodes", "llama-7b", "mixed"),
 }
+GGUF = {
+    "gguf-small": ("smallest", {"Q2_K": 1, "Q4_K_M": 1, "Q8_0": 2}, "small"),
+    "gguf-mixed": ("smallest", {"Q2_K": 1, "Q8_0": 1, "F16": 3}, "mixed"),
+}
 
 
 @pytest.mark.parametrize("output", ["json", "table"])
 @pytest.mark.parametrize("name", CASES)
 def test_plan(name: str, output: str, capsys: pytest.CaptureFixture[str]) -> None:
     file, model, nodes = CASES[name]
-    argv = ["plan", str(HERE / f"render/input/{file}.yaml"), "--model", str(HERE / f"models/{model}")]
+    compare(name, output, (file, str(HERE / f"models/{model}"), nodes), capsys)
+
+
+@pytest.mark.parametrize("output", ["json", "table"])
+@pytest.mark.parametrize("name", GGUF)
+def test_plan_of_gguf_files(
+    name: str, output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, levels, nodes = GGUF[name]
+    for level, parts in levels.items():
+        write_gguf(tmp_path / f"llama-7b-{level}.gguf", level, LLAMA_7B, parts=parts)
+    compare(name, output, (file, str(tmp_path), nodes), capsys)
+
+
+def compare(name: str, output: str, given: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Hold what the command prints for these files against the golden one."""
+    file, model, nodes = given
+    argv = ["plan", str(HERE / f"render/input/{file}.yaml"), "--model", model]
     assert main([*argv, "--nodes", str(HERE / f"nodes/{nodes}.json"), "-o", output]) == 0
     printed = capsys.readouterr().out
     golden = HERE / "plan" / "output" / f"{name}.{'json' if output == 'json' else 'txt'}"

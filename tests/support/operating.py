@@ -57,8 +57,8 @@ async def fresh_namespace(kube: Kube) -> str:
 
 
 def build_operator(kube: Kube, namespace: str, *, election: bool = False, **settings: Any) -> Operator:
-    """The operator of one namespace, not yet started; health and metrics on a free port of loopback."""
-    wished = Settings(namespace=namespace, watch_namespaces=(namespace,), **settings)
+    """The operator of one namespace, or of those in settings; not yet started, on a free port of loopback."""
+    wished = Settings(**{"namespace": namespace, "watch_namespaces": (namespace,), **settings})
     return Operator(kube, wished, Options(host="127.0.0.1", port=0, election=election))
 
 

@@ -5,7 +5,55 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway_runtime.sources import SCHEMES
+
 SOURCE = "hf://acme/model"
+PIN = "sha256:" + "0123456789abcdef" * 4
+RIGHT_SOURCES = (
+    "hf://acme/model",
+    "hf://Qwen/Qwen2.5-7B-Instruct",
+    "modelscope://Qwen/Qwen2.5-7B-Instruct",
+    "s3://models",
+    "s3://my.models-1/qwen/Qwen2.5 7B/",
+    "s3://Old_Bucket/a?b",
+    "oci://ghcr.io/acme/qwen:v1",
+    "oci://registry.tools.svc:5000/acme/team/qwen_2.5@" + PIN,
+    "oci://localhost:5000/a:1@" + PIN,
+    "pvc://models",
+    "pvc://models.v1/qwen/Qwen2.5-7B-Instruct/",
+    "https://example.com/a/model.gguf",
+    "https://example.com:8443/model.gguf?download=1#sha256=" + "0" * 64,
+    "ollama://qwen2.5:7b-instruct-q4_K_M",
+    "ollama://acme/model",
+    "ollama://registry.example:5000/library/model:latest",
+)
+WRONG_SOURCES = (
+    "hf://model",
+    "hf://acme/model@main",
+    "hf://acme/model/model.safetensors",
+    "modelscope://model",
+    "modelscope://acme/../model",
+    "s3://a",
+    "s3://-models/a",
+    "s3://mo dels/a",
+    "oci://acme",
+    "oci://ghcr.io/Acme/qwen:v1",
+    "oci://ghcr.io/acme/qwen@sha256:abc",
+    "oci://user:secret@ghcr.io/acme/qwen",
+    "pvc://Models/a",
+    "pvc:///a",
+    "pvc://models/../other",
+    "pvc://models/a/../../b",
+    "pvc://models/a/./b",
+    "pvc://models/.hidden",
+    "pvc://models//a",
+    "https://example.com",
+    "https://user:secret@example.com/model.gguf",
+    "https://example.com/model.gguf#sha256=abc",
+    "https://example.com/model.gguf#md5=0",
+    "ollama://a/b/c/d",
+    "ollama://model:",
+)
 DRAFT = {"source": "hf://acme/draft"}
 
 
@@ -62,6 +110,13 @@ def caller(**fields: Any) -> dict[str, Any]:
 
 RIGHT = [
     Case("only a source", {}),
+    *(
+        Case(f"source {source}", {}, model={"source": source})
+        for source in RIGHT_SOURCES
+        if source.partition("://")[0] in SCHEMES
+    ),
+    Case("pin of a claim", {}, model={"source": "pvc://models/a", "revision": PIN}),
+    Case("trusted code", {}, model={"source": SOURCE, "trustRemoteCode": True}),
     Case("longest name", {}, name="a" * 40),
     Case("numbers without quotes", engine(resources={"cpu": 2, "memory": "3Gi"})),
     Case("f16 without method", optimize(method="none", level="F16")),
@@ -162,6 +217,29 @@ WRONG = [
     Case("gate on F16", optimize(level="F16", maxQualityLoss="1%"), "spec.optimize.maxQualityLoss"),
     Case("gate as a number", optimize(maxQualityLoss=10), "spec.optimize.maxQualityLoss"),
     Case("gate without percent", optimize(maxQualityLoss="0.1"), "spec.optimize.maxQualityLoss"),
+    *(
+        Case(f"source {source}", {}, "spec.model.source", model={"source": source})
+        for source in WRONG_SOURCES
+        if source.partition("://")[0] in SCHEMES
+    ),
+    Case(
+        "branch of a claim",
+        {},
+        "spec.model.revision",
+        model={"source": "pvc://models/a", "revision": "main"},
+    ),
+    Case(
+        "branch of a claim's adapter",
+        {},
+        "spec.model.adapters[0].revision",
+        model={"source": SOURCE, "adapters": [adapter("sql", source="pvc://models/a", revision="v1")]},
+    ),
+    Case(
+        "trust in quotes",
+        {},
+        "spec.model.trustRemoteCode",
+        model={"source": SOURCE, "trustRemoteCode": "yes"},
+    ),
     Case("too many replicas", {"replicas": 1001}, "spec.replicas"),
     Case("negative replicas", {"replicas": -1}, "spec.replicas"),
     Case("replicas in quotes", {"replicas": "2"}, "spec.replicas"),

@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeGuard
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api.base import Model, Rule, matches
+from slipway.api.base import Model, Rule
+from slipway.api.sources import source_rules
 
-HF_SOURCE = r"^hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
 URI = r"^[a-z][a-z0-9+.-]*://.+$"
-COMMIT = "^[0-9a-f]{40}$"
 ADAPTER_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 Source = Annotated[str, Field(min_length=6, max_length=512, pattern=URI)]
 Revision = Annotated[str, Field(min_length=1, max_length=128)]
 
 
-def is_commit(revision: str | None) -> TypeGuard[str]:
-    """Whether a revision is the same for ever: no branch, no tag."""
-    return revision is not None and matches(COMMIT, revision)
-
-
-def source_rule(field: str) -> Rule:
-    """A hub's source is an organisation and a name; branches have a field of their own, ``field``."""
-    return Rule(
-        cel=f"!self.source.startsWith('hf://') || self.source.matches('{HF_SOURCE}')",
-        holds=lambda given: not given.source.startswith("hf://") or matches(HF_SOURCE, given.source),
-        message="a Hugging Face source is written hf://ORG/NAME, such as hf://Qwen/Qwen2.5-7B-Instruct; "
-        f"a branch, tag or commit goes into {field}",
-        field="source",
-        reason="InvalidSource",
-    )
-
-
 class Draft(Model):
     """Weights that guess tokens for the model: a small model of the same vocabulary, or heads made for it."""
 
     source: Source
-    """URI of the weights, hf://ORG/NAME; read with the credential of spec.model.secretRef."""
+    """URI of the weights, as of spec.model.source; read with the credential of spec.model.secretRef."""
     revision: Revision | None = None
     """Branch, tag or commit; default main. Pinned with the model's."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (source_rule("spec.engine.speculative.draft.revision"),)
+    rules: ClassVar[tuple[Rule, ...]] = source_rules("spec.engine.speculative.draft.revision")
 
 
 class Adapter(Model):
@@ -51,10 +33,10 @@ class Adapter(Model):
     name: Annotated[str, Field(min_length=1, max_length=40, pattern=ADAPTER_NAME)]
     """Name by which requests ask for it in "model"; sglang wants MODEL:NAME."""
     source: Source
-    """URI of the adapter, hf://ORG/NAME; read with the credential of spec.model.secretRef."""
+    """URI of the adapter, as of spec.model.source; read with the credential of spec.model.secretRef."""
     revision: Revision | None = None
     """Branch, tag or commit; default main. Pinned with the model's."""
     mode: Literal["serve"]
     """serve: beside the base, which stays as it is; each request chooses."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (source_rule("spec.model.adapters[].revision"),)
+    rules: ClassVar[tuple[Rule, ...]] = source_rules("spec.model.adapters[].revision")

@@ -26,6 +26,8 @@ class ArtifactSource(Model):
     """URI of the model."""
     commit: Annotated[str, Field(min_length=1, max_length=128)]
     """Commit of it; never a branch."""
+    code: bool | None = None
+    """True: with the repository's own Python files (spec.model.trustRemoteCode of its users)."""
 
 
 class Recipe(Model):
@@ -34,7 +36,8 @@ class Recipe(Model):
     method: RecipeMethod
     """source is the snapshot itself; every other is a method that Jobs have."""
     level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
-    """What the method makes, such as Q4_K_M or W4A16."""
+    """What the method makes, such as Q4_K_M or W4A16; of a source of GGUF files the level that is fetched,
+    else absent."""
     options: Annotated[dict[str, Option], Field(max_length=32)] | None = None
     """What else the method was asked for, such as groupSize: "128"."""
 

@@ -18,7 +18,7 @@ from slipway.api.base import (
     positive_rule,
     unique_rule,
 )
-from slipway.api.companions import Adapter, Draft, Revision, Source, source_rule
+from slipway.api.companions import Adapter, Draft, Revision, Source
 from slipway.api.deploymentstatus import (
     AcceleratorStatus,
     ArtifactSummary,
@@ -44,6 +44,7 @@ from slipway.api.enginespec import (
 )
 from slipway.api.optimize import Optimize
 from slipway.api.pools import MOST_POOLS, Pool, PoolStatus
+from slipway.api.sources import source_rules
 
 __all__ = [
     "AcceleratorStatus",
@@ -88,19 +89,24 @@ class ModelSource(Model):
     """Which model, at which revision, read with which credential."""
 
     source: Source
-    """URI of the model, for example hf://Qwen/Qwen2.5-7B-Instruct (hf://ORG/NAME, the Hugging Face hub or
-    what the installation names in its place). The only required field of a ModelDeployment."""
+    """URI of the model, for example hf://Qwen/Qwen2.5-7B-Instruct: hf:// (the Hugging Face hub or what the
+    installation names in its place), modelscope://, s3://, oci://, pvc://, https:// or ollama://. The only
+    required field of a ModelDeployment."""
     revision: Revision | None = None
     """Branch, tag or commit; default main. It is resolved to a commit once for each change of this object,
-    then pinned: what the branch does later changes nothing that runs."""
+    then pinned: what the branch does later changes nothing that runs. Only hf:// and modelscope:// have
+    revisions; other sources are pinned to the digest of what they hold."""
     secret_ref: LocalRef | None = None
-    """Secret in this namespace whose key "token" opens a private or gated repository. Only Jobs mount it;
-    the operator never reads it."""
+    """Secret in this namespace whose key "token" opens a private or gated repository; sources of other
+    schemes have keys of their own. Only Jobs mount it; the operator never reads it."""
+    trust_remote_code: bool | None = None
+    """True: the repository's own Python (auto_map in its config) is fetched, and runs in Jobs and in the
+    engine with their rights. Without it a model that brings code is refused."""
     adapters: Annotated[list[Adapter], Field(max_length=16)] | None = None
     """LoRA adapters served beside the model, each under a name of its own."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        source_rule("spec.model.revision"),
+        *source_rules("spec.model.revision"),
         unique_rule("adapters", "two adapters have one name: requests choose by it, so each needs its own"),
     )
 

@@ -202,9 +202,14 @@ def _catalogue_problems(spec: dict[str, Any], parsed: ModelDeploymentSpec | None
             text = f"the scheme {scheme}:// is not known; {suggest(scheme, SCHEMES)}"
             yield problem(where, text, reasons.UNKNOWN_SCHEME)
     level, known = _text(spec, "optimize", "level"), ("auto", *LEVELS, *LEVELS_OF_OTHERS)
-    if level and level not in known:
+    if level and level not in known and not may_be_gguf(_text(spec, "model", "source")):
         text = f"{shown(level)} {unknown_level(level)}; {suggest(level, known)}"
         yield problem(("spec", "optimize", "level"), text, reasons.UNKNOWN_LEVEL)
+
+
+def may_be_gguf(source: str) -> bool:
+    """Whether a source may come as GGUF, by its name: which levels it then has the inspection reads."""
+    return "gguf" in source.lower() or source.startswith("ollama://")
 
 
 def _pool_problems(metadata: Any, parsed: ModelDeploymentSpec | None) -> Iterator[Problem]:

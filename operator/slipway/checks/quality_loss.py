@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 
+from slipway.api.reasons import QUALITY_UNKNOWN
 from slipway.checks.base import Check, Finding, Input
 from slipway.checks.profiles import Profile
+from slipway.plan.bands import BANDS
 
-UNQUANTIZED = ("F16", "BF16")
+UNQUANTIZED = ("F16", "BF16", "F32")
+ORIGINAL = (
+    "compare answers with those of the original weights, or name their repository in spec.model.source and "
+    "have them quantised here"
+)
+"""What to do about weights that came quantised."""
 
 
 def _upper(band: str | None) -> float | None:
@@ -25,6 +32,20 @@ def _threshold(gate: str | None, band: str | None) -> str:
     return ", ".join(parts)
 
 
+def _unmeasured(given: Input, threshold: str, evidence: str) -> Finding:
+    """Of a loss that nobody measured: only where Slipway made the weights it should have been."""
+    level, came = given.plan.level, given.plan.source_files or not given.plan.at_load
+    if given.plan.form == "gguf" and not given.plan.source_files:
+        return Finding("FAIL", "not measured", threshold, evidence)
+    if came:
+        band = BANDS.get(level)
+        usual = f" (published for {level}: {band.text})" if band else ""
+        value = f"{QUALITY_UNKNOWN}: {level} was not measured, the model comes so{usual}"
+        return Finding("WARN", value, threshold, evidence, ORIGINAL)
+    value = f"{level} was not measured: the engine makes it while it loads"
+    return Finding("WARN", value, threshold, evidence, "compare answers with those of optimize.method: none")
+
+
 def _run(given: Input, _: Profile) -> Finding:
     gate = given.spec.optimize.max_quality_loss if given.spec.optimize else None
     quality = given.artifact_status.get("quality") or {}
@@ -33,15 +54,8 @@ def _run(given: Input, _: Profile) -> Finding:
     evidence = f"ModelArtifact {given.namespace}/{given.artifact_name} status.quality"
     if given.plan.method == "none" or given.plan.level in UNQUANTIZED:
         return Finding("SKIP", f"{given.plan.level} is not quantised", threshold, evidence)
-    if not loss and given.plan.form != "gguf":
-        value = f"{given.plan.level} was not measured: " + (
-            "the engine makes it while it loads" if given.plan.at_load else "the model comes so"
-        )
-        return Finding(
-            "WARN", value, threshold, evidence, "compare answers with those of optimize.method: none"
-        )
     if not loss:
-        return Finding("FAIL", "not measured", threshold, evidence)
+        return _unmeasured(given, threshold, evidence)
     value = (
         f"{loss} at {given.plan.level}: perplexity {quality.get('perplexity')} "
         f"against {quality.get('basePerplexity')} of f16"
@@ -63,7 +77,7 @@ CHECK = Check(
     "this model tells.",
     passes="PASS: the relative increase in perplexity against f16 was measured, is within spec.optimize."
     "maxQualityLoss if set, and within the level's published band if there is one. WARN: above the band, or "
-    "nobody measures it: the engine quantises while it loads, or the model comes quantised. "
+    "nobody measures it: the engine quantises while it loads, or the model comes quantised (QualityUnknown). "
     "FAIL: above the gate, or not measured. SKIP: served unquantised.",
     fix="choose a higher optimize.level (Q5_K_M, Q6_K, Q8_0), or accept the figure by "
     "optimize.maxQualityLoss",

@@ -119,6 +119,6 @@ def _facts(one: Wanted, folder: Path) -> dict[str, Any]:
 
 def commit_of(one: Wanted) -> str:
     """The revision, where it is a commit; else zeros."""
-    from slipway.api.companions import is_commit
+    from slipway.api.sources import is_commit
 
     return one.revision if is_commit(one.revision) else UNKNOWN_COMMIT

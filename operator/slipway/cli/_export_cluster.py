@@ -60,8 +60,8 @@ class Origin:
 
     @property
     def is_gguf(self) -> bool:
-        """Whether it is one file for llama.cpp."""
-        return bool(self.artifact["spec"]["recipe"]["method"] == "gguf")
+        """Whether it is GGUF, made or come so: of artifacts these alone have a level."""
+        return bool(self.artifact["spec"]["recipe"].get("level"))
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.cli import UsageError
 from slipway.cli._files import KIND, documents, none_found, read_data, read_text
+from slipway.cli._gguf import read_gguf
 
 if TYPE_CHECKING:
     from slipway.api.modeldeployment import ModelDeploymentSpec
@@ -66,7 +67,8 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="DIR",
-        help="folder with the model's config.json, and its safetensors or their index when at hand",
+        help="folder with the model's config.json, and its safetensors or their index when at hand; or with "
+        "its GGUF files",
     )
     parser.add_argument(
         "--parameters",
@@ -177,7 +179,7 @@ def read_nodes(file: str) -> list[NodeFacts]:
 
 
 def read_model(folder: Path, parameters: int | None, *, vocabulary: bool = False) -> ModelFacts:
-    """Facts of a model's folder: config.json, and the weights' headers or index when they are there.
+    """Facts of a model's folder: config.json, and the weights' headers or index when they are there; or GGUF.
 
     A count that is only computed is said on standard error. The vocabulary is read where a draft asks for it.
 
@@ -191,6 +193,8 @@ def read_model(folder: Path, parameters: int | None, *, vocabulary: bool = False
     if not folder.is_dir():
         raise UsageError(f"--model {folder}: no such folder; name the one that holds the model's config.json")
     path = folder / "config.json"
+    if (found := read_gguf(folder)) is not None:
+        return found
     if not path.exists():
         raise UsageError(f"--model {folder}: it holds no config.json")
     config = read_json(path)

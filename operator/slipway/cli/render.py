@@ -64,10 +64,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the objects; what can't be known offline is said on standard error."""
-    from slipway.api.companions import is_commit
+    from slipway.api.sources import is_commit
 
     if args.commit and not is_commit(args.commit):
-        raise UsageError(f"--commit {args.commit}: a commit has 40 hexadecimal digits")
+        raise UsageError(
+            f"--commit {args.commit}: a commit has 40 hexadecimal digits, a pin is sha256:DIGEST"
+        )
     models, settings = read_models(args.file), settings_or_refusal()
     wants = args.draft is not None
     facts = read_model(Path(args.model), args.parameters, vocabulary=wants) if args.model else None
@@ -172,7 +174,7 @@ def _say(text: str) -> None:
 
 def _commit(asked: str | None, given: Given) -> str:
     """The commit, from the command line or the spec; else zeros, which is said."""
-    from slipway.api.companions import is_commit
+    from slipway.api.sources import is_commit
 
     if asked:
         return asked
@@ -198,7 +200,7 @@ def _first(given: Given, settings: Settings) -> list[dict[str, Any]]:
     from slipway.plan.spec_hash import planning_hash
 
     owner = _owner(given)
-    policy = [build_model_job_policy(owner, settings)] if settings.network_policy else []
+    policy = [build_model_job_policy(owner, given.spec, settings)] if settings.network_policy else []
     hashed = planning_hash(given.spec)
     return [
         *policy,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from slipway.api.modeldeployment import ModelDeploymentSpec, Speculative
 from slipway.api.validate import Problem
@@ -12,6 +12,10 @@ from slipway.engines import lifecycle
 from slipway.plan.companions import LORA
 from slipway.plan.decision import Plan
 from slipway.plan.facts import EngineFacts
+from slipway_runtime.gguf_files import model_file
+
+GGUF_CAPABILITIES: Final = frozenset({"remote-code"})
+"""What every engine of GGUF can: the file has no code in it, so there is none to run or to refuse."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,24 @@ class Launch:
     companions: tuple[Mounted, ...] = ()
 
     @property
+    def model_file(self) -> str:
+        """The GGUF file, or the first of its parts: engines find the others by its name."""
+        return f"{self.model_path}/{self.file_name}"
+
+    @property
+    def file_name(self) -> str:
+        """Its name inside the folder."""
+        return model_file(self.plan.source_files)
+
+    @property
     def embeds(self) -> bool:
         """The model turns text into vectors."""
         return self.plan.embeds
+
+    @property
+    def trusts_code(self) -> bool:
+        """The model's own Python may run."""
+        return self.spec.model.trust_remote_code is True
 
     @property
     def ngram(self) -> Speculative | None:

@@ -16,14 +16,13 @@ from slipway.api.servingengine import ServingEngineSpec, unknown_placeholders
 from slipway.api.validate import Problem
 from slipway.engines import openai
 from slipway.engines.arguments import argument_problems, user_args
-from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.base import GGUF_CAPABILITIES, EngineDef, Launch, Metrics
 from slipway.errors import InvalidSpecError
 from slipway.plan.capabilities import CAPABILITIES
 from slipway.plan.facts import EngineFacts, Loads
 from slipway.plan.quantities import GIB, quantity
 
 DEFAULT_PORT: Final = 8000
-GGUF_FILE: Final = "model.gguf"
 OWN_CAPABILITIES: Final = frozenset({*CAPABILITIES, "multi-node"} - {"system-prompt", "adapters"})
 """A placeholder stands for one text: adapters would be as many as the spec has."""
 RANK: Final = 50
@@ -42,6 +41,7 @@ def build_engine(name: str, given: Mapping[str, Any]) -> EngineDef:
     """
     spec = _read(name, given)
     form_methods = ("gguf",) if spec.format == "gguf" else tuple(spec.methods or ("none",))
+    own = GGUF_CAPABILITIES if spec.format == "gguf" else frozenset()
     loads = tuple(Loads(method, at_load=method in (spec.at_load or ())) for method in form_methods)
     architectures = frozenset(spec.architectures or ("amd64",))
     port = spec.port or DEFAULT_PORT
@@ -52,7 +52,7 @@ def build_engine(name: str, given: Mapping[str, Any]) -> EngineDef:
             loads=dict.fromkeys(spec.images, loads),
             architectures=dict.fromkeys(spec.images, architectures),
             reads=dict.fromkeys(spec.images, _reads(form_methods)),
-            capabilities=frozenset(spec.capabilities or ()),
+            capabilities=frozenset(spec.capabilities or ()) | own,
             rank=RANK,
             overhead=int(quantity(spec.device_overhead or GIB)),
             host_memory=int(quantity(spec.host_memory or 2 * GIB)),
@@ -165,7 +165,7 @@ def placeholders(launch: Launch, port: int) -> dict[str, str]:
     device = plan.accelerator
     values: dict[str, Any] = {
         "modelPath": launch.model_path,
-        "modelFile": f"{launch.model_path}/{GGUF_FILE}",
+        "modelFile": launch.model_file,
         "modelName": launch.model_name,
         "port": port,
         "contextLength": plan.context_length,

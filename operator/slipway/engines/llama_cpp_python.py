@@ -12,7 +12,7 @@ from slipway.api.modeldeployment import Engine, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines import openai
 from slipway.engines.arguments import argument_problems
-from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.base import GGUF_CAPABILITIES, EngineDef, Launch, Metrics
 from slipway.plan.facts import CPU, EngineFacts, Loads
 
 PORT: Final = 8000
@@ -37,7 +37,7 @@ def args(launch: Launch) -> list[str]:
     dtype = GGML_TYPES.get(engine.kv_cache_dtype or "")
     guess = launch.ngram
     given = {
-        "--model": f"{launch.model_path}/model.gguf",
+        "--model": launch.model_file,
         "--model_alias": launch.model_name,
         "--host": "0.0.0.0",  # noqa: S104 - a pod is reached from outside, and by its own probes
         "--port": str(PORT),
@@ -69,7 +69,8 @@ ENGINE = EngineDef(
         name="llama-cpp-python",
         loads={CPU: (Loads("gguf"),)},
         architectures={CPU: frozenset({"amd64", "arm64"})},
-        capabilities=frozenset({"kv-cache-q8_0", "kv-cache-q4_0", "speculative-ngram"}),
+        capabilities=frozenset({*GGUF_CAPABILITIES, "kv-cache-q8_0", "kv-cache-q4_0", "speculative-ngram"}),
+        splits=True,
         rank=11,
     ),
     images={CPU: "docker.io/slipway/llama-cpp-python:0.1.0"},

@@ -12,7 +12,7 @@ from typing import Any
 from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines.arguments import argument_problems, user_args
-from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.base import GGUF_CAPABILITIES, EngineDef, Launch, Metrics
 from slipway.engines.chat import PREFIX_VARIABLE, WRITTEN_TEMPLATE, chat_prefix
 from slipway.plan.facts import EngineFacts, Loads
 
@@ -125,7 +125,7 @@ def args(launch: Launch) -> list[str]:
     """Arguments from plan and spec; those of the user come last."""
     plan, generation = launch.plan, _generation(launch.spec)
     given = {
-        "--model": f"{launch.model_path}/{MODEL_FILE}",
+        "--model": launch.model_file,
         "--alias": launch.model_name,
         "--host": "0.0.0.0",  # noqa: S104 - a pod is reached from outside, and by its own probes
         "--port": str(PORT),
@@ -233,6 +233,7 @@ ENGINE = EngineDef(
         },
         capabilities=frozenset(
             {
+                *GGUF_CAPABILITIES,
                 "system-prompt",
                 "sampling-defaults",
                 "memory-share",
@@ -245,6 +246,7 @@ ENGINE = EngineDef(
             }
         ),
         goals=frozenset({"", "throughput", "latency", "cost", "quality"}),
+        splits=True,
         rank=2,
     ),
     images={

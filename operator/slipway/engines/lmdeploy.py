@@ -33,7 +33,8 @@ QUANT_POLICY: Final = {"int8": 8, "int4": 4}
 
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("revision", "download-dir"), "spec.model.source"),
-    **dict.fromkeys(("trust-remote-code", "backend", "device"), ""),
+    "trust-remote-code": "spec.model.trustRemoteCode",
+    **dict.fromkeys(("backend", "device"), ""),
     "model-name": "spec.engine.servedModelName",
     **dict.fromkeys(("server-name", "server-port", "proxy-url", "disable-metrics", "role"), ""),
     **dict.fromkeys(("api-keys", "ssl", "allow-terminate-by-client"), "spec.access.allowFrom"),
@@ -82,7 +83,8 @@ def args(launch: Launch) -> list[str]:
     # Off by default here, on in all others: spec.engine.prefixCaching promises the same of each.
     cached = [] if engine.prefix_caching is False else ["--enable-prefix-caching"]
     named = adapters("--adapters", launch)
-    return [chat.model_folder(launch), *flags(given), *named, *cached, *user_args(launch.spec)]
+    trusted = ["--trust-remote-code"] if launch.trusts_code else []
+    return [chat.model_folder(launch), *flags(given), *named, *cached, *trusted, *user_args(launch.spec)]
 
 
 def env(launch: Launch) -> dict[str, str]:
@@ -109,6 +111,7 @@ ENGINE = EngineDef(
         },
         architectures={"nvidia": frozenset({"amd64"})},
         capabilities=frozenset({
+            "remote-code",
             "sampling-defaults", "tensor-parallel", "memory-share", "prefix-caching", "tool-parser",
             "reasoning-parser", "kv-cache-int8", "kv-cache-int4", "adapters",
         }),

@@ -12,8 +12,8 @@ from slipway.api import reasons
 from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem, problem
 from slipway.engines import openai
-from slipway.engines.base import EngineDef, Launch, Metrics
-from slipway.engines.llamacpp import ALL_LAYERS, MODEL_FILE
+from slipway.engines.base import GGUF_CAPABILITIES, EngineDef, Launch, Metrics
+from slipway.engines.llamacpp import ALL_LAYERS
 from slipway.plan.facts import CPU, EngineFacts, Loads
 
 PORT: Final = 8000
@@ -55,7 +55,7 @@ def modelfile(launch: Launch) -> str:
         "top_k": generation.top_k,
         "num_predict": generation.max_tokens,
     }
-    lines = [f"FROM {launch.model_path}/{MODEL_FILE}"]
+    lines = [f"FROM {launch.model_file}"]
     lines += [f"PARAMETER {name} {value}" for name, value in parameters.items() if value is not None]
     if generation.system_prompt is not None:
         lines.append(f'SYSTEM """{generation.system_prompt}"""')
@@ -100,7 +100,9 @@ ENGINE = EngineDef(
         name="ollama",
         loads=dict.fromkeys((CPU, "nvidia", "amd"), (Loads("gguf"),)),
         architectures={CPU: BOTH, "nvidia": BOTH, "amd": AMD64},
-        capabilities=frozenset({"system-prompt", "sampling-defaults", "kv-cache-q8_0", "kv-cache-q4_0"}),
+        capabilities=frozenset(
+            {*GGUF_CAPABILITIES, "system-prompt", "sampling-defaults", "kv-cache-q8_0", "kv-cache-q4_0"}
+        ),
         rank=12,
     ),
     images={
@@ -112,7 +114,7 @@ ENGINE = EngineDef(
     metrics=Metrics(prefix="", running="", waiting="", prompt_tokens="", generated_tokens=""),
     reserved_args={},
     command=command,
-    args=lambda launch: [launch.model_name, f"{launch.model_path}/{MODEL_FILE}"],
+    args=lambda launch: [launch.model_name, launch.model_file],
     env=env,
     # Ollama's own images have no curl.
     startup_probe=lambda launch: openai.startup_probe(launch, PORT, curl=False),

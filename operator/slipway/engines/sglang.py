@@ -35,7 +35,8 @@ exec "$@" --node-rank "$LWS_WORKER_INDEX" --dist-init-addr "$LWS_LEADER_ADDRESS:
 
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("model-path", "model", "tokenizer-path", "revision"), "spec.model.source"),
-    **dict.fromkeys(("trust-remote-code", "config", "device"), ""),
+    "trust-remote-code": "spec.model.trustRemoteCode",
+    **dict.fromkeys(("config", "device"), ""),
     "served-model-name": "spec.engine.servedModelName",
     **dict.fromkeys(("host", "port", "fastapi-root-path", "enable-metrics", "grpc-mode"), ""),
     **dict.fromkeys(("api-key", "admin-api-key", "ssl-keyfile", "ssl-certfile"), "spec.access.allowFrom"),
@@ -107,6 +108,7 @@ def args(launch: Launch) -> list[str]:
     }
     switched = {
         "--enable-lora": bool(launch.adapters),
+        "--trust-remote-code": launch.trusts_code,
         "--enable-metrics": True,
         "--disable-radix-cache": engine.prefix_caching is False,
         "--is-embedding": launch.embeds,
@@ -191,6 +193,7 @@ ENGINE = EngineDef(
             "amd": frozenset({"FP8", "FP8_STATIC"}),
         },
         capabilities=frozenset({
+            "remote-code",
             "system-prompt", "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel",
             "multi-node", "memory-share", "prefix-caching", "chunked-prefill", "load-format",
             "structured-output", "tool-parser", "reasoning-parser", "speculative-ngram", "speculative-draft",

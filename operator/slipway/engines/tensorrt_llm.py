@@ -39,7 +39,8 @@ Releases before 1.3 serve a model under its folder's name alone.
 
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("tokenizer", "revision", "custom-tokenizer"), "spec.model.source"),
-    **dict.fromkeys(("trust-remote-code", "backend", "custom-module-dirs"), ""),
+    "trust-remote-code": "spec.model.trustRemoteCode",
+    **dict.fromkeys(("backend", "custom-module-dirs"), ""),
     **dict.fromkeys(("host", "port", "server-role", "metadata-server-config-file"), ""),
     **dict.fromkeys(("extra-llm-api-options", "config"), "the fields of spec.engine"),
     "max-seq-len": "spec.engine.contextLength",
@@ -80,7 +81,8 @@ def args(launch: Launch) -> list[str]:
         "--reasoning_parser": engine.reasoning_parser,
         "--extra_llm_api_options": OPTIONS,
     }
-    switched = ["--enable_chunked_prefill"] if chunked else []
+    wished = {"--enable_chunked_prefill": chunked, "--trust_remote_code": launch.trusts_code}
+    switched = [name for name, on in wished.items() if on]
     return [f"{SERVED}/{launch.model_name}", *flags(given), *switched, *user_args(launch.spec)]
 
 
@@ -129,6 +131,7 @@ ENGINE = EngineDef(
         loads={"nvidia": (Loads("none", 8.0), Loads("fp8", 8.9), Loads("mxfp4", 9.0), Loads("nvfp4", 10.0))},
         architectures={"nvidia": frozenset({"amd64", "arm64"})},
         capabilities=frozenset({
+            "remote-code",
             "tensor-parallel", "pipeline-parallel", "memory-share", "prefix-caching", "chunked-prefill",
             "structured-output", "tool-parser", "reasoning-parser", "speculative-ngram", "kv-cache-fp8",
         }),

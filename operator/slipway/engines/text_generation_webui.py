@@ -13,7 +13,7 @@ from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
 from slipway.api.validate import Problem
 from slipway.engines import chat, openai
 from slipway.engines.arguments import argument_problems, flags, no_default_length, user_args
-from slipway.engines.base import EngineDef, Launch, Metrics
+from slipway.engines.base import GGUF_CAPABILITIES, EngineDef, Launch, Metrics
 from slipway.engines.llamacpp import ALL_LAYERS, MODEL_FILE
 from slipway.engines.offline import OFFLINE
 from slipway.plan.facts import CPU, EngineFacts, Loads
@@ -65,7 +65,7 @@ def args(launch: Launch) -> list[str]:
     layers = 0 if plan.accelerator is None else plan.gpu_layers or ALL_LAYERS
     given: dict[str, str | int | None] = {
         "--model-dir": launch.model_path,
-        "--model": MODEL_FILE,
+        "--model": launch.file_name,
         "--loader": "llama.cpp",
         "--user-data-dir": USER_DATA,
         "--api-port": PORT,
@@ -121,6 +121,7 @@ ENGINE = EngineDef(
         loads={CPU: (Loads("gguf"),), "nvidia": (Loads("gguf"),)},
         architectures={CPU: AMD64, "nvidia": AMD64},
         capabilities=frozenset({
+            *GGUF_CAPABILITIES,
             "system-prompt", "sampling-defaults", "speculative-ngram", "speculative-draft", "kv-cache-q8_0",
             "kv-cache-q4_0",
         }),

@@ -48,7 +48,8 @@ It is told of heads by their own folder, whose config.json names the model; the 
 
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("model-id", "revision", "huggingface-hub-cache"), "spec.model.source"),
-    **dict.fromkeys(("trust-remote-code", "weights-cache-override", "usage-stats"), ""),
+    "trust-remote-code": "spec.model.trustRemoteCode",
+    **dict.fromkeys(("weights-cache-override", "usage-stats"), ""),
     **dict.fromkeys(("hostname", "port", "p", "ngrok", "ngrok-authtoken", "ngrok-edge", "env", "e"), ""),
     "api-key": "spec.access.allowFrom",
     **dict.fromkeys(
@@ -103,7 +104,8 @@ def args(launch: Launch) -> list[str]:
         "--lora-adapters": ",".join(one.pair for one in launch.adapters) or None,
         "--usage-stats": "off",
     }
-    return [*flags(given), *user_args(launch.spec)]
+    trusted = ["--trust-remote-code"] if launch.trusts_code else []
+    return [*flags(given), *trusted, *user_args(launch.spec)]
 
 
 def env(_launch: Launch) -> dict[str, str]:
@@ -142,6 +144,7 @@ ENGINE = EngineDef(
         },
         architectures={"nvidia": AMD64, "amd": AMD64, "intel": AMD64, "gaudi": AMD64},
         capabilities=frozenset({
+            "remote-code",
             "tensor-parallel", "memory-share", "speculative-ngram", "speculative-mlp", "adapters",
             "kv-cache-fp8",
         }),

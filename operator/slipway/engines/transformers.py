@@ -21,6 +21,7 @@ PREFIX: Final = "slipway_transformers_"
 RESERVED: Final = {
     "model": "spec.model.source",
     "name": "spec.engine.servedModelName",
+    "trust-remote-code": "spec.model.trustRemoteCode",
     **dict.fromkeys(("host", "port", "device"), ""),
     "dtype": "spec.optimize.method",
     "quantization": "spec.optimize.method",
@@ -56,7 +57,8 @@ def args(launch: Launch) -> list[str]:
         "--top-p": generation.top_p,
         "--top-k": generation.top_k,
     }
-    return [*flags(given), *user_args(launch.spec)]
+    trusted = ["--trust-remote-code"] if launch.trusts_code else []
+    return [*flags(given), *trusted, *user_args(launch.spec)]
 
 
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
@@ -69,7 +71,7 @@ ENGINE = EngineDef(
         name="transformers",
         loads={CPU: (Loads("none"),)},
         architectures={CPU: frozenset({"amd64", "arm64"})},
-        capabilities=frozenset({"system-prompt", "sampling-defaults"}),
+        capabilities=frozenset({"remote-code", "system-prompt", "sampling-defaults"}),
         rank=10,
         overhead=GIB,
         host_memory=1 * GIB,

@@ -57,7 +57,7 @@ NVIDIA: Final = (
 
 RESERVED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("model", "tokenizer", "revision", "hf-config-path", "hf-token"), "spec.model.source"),
-    "trust-remote-code": "",
+    "trust-remote-code": "spec.model.trustRemoteCode",
     "served-model-name": "spec.engine.servedModelName",
     **dict.fromkeys(("host", "port", "root-path", "uds", "disable-log-stats", "config"), ""),
     **dict.fromkeys(("api-key", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs"), "spec.access.allowFrom"),
@@ -135,6 +135,7 @@ def args(launch: Launch) -> list[str]:
         # Without a GPU there are no graphs to capture, and compiling takes minutes on few cores.
         "--enforce-eager": True if device is None else None,
         "--enable-lora": True if launch.adapters else None,
+        "--trust-remote-code": True if launch.trusts_code else None,
     }
     named = adapters("--lora-modules", launch)
     return [*flags(given), *named, *switches(wished), *user_args(launch.spec)]
@@ -241,6 +242,7 @@ ENGINE = EngineDef(
             "ascend": frozenset({"W8A8"}),
         },
         capabilities=frozenset({
+            "remote-code",
             "system-prompt", "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel",
             "multi-node", "memory-share", "prefix-caching", "chunked-prefill", "load-format",
             "structured-output", "tool-parser", "reasoning-parser", "speculative-ngram", "speculative-draft",

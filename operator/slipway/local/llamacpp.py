@@ -6,7 +6,7 @@ import shlex
 
 from slipway.engines.arguments import flags, user_args
 from slipway.engines.chat import chat_prefix
-from slipway.local.served import CHAT_TEMPLATE, GGUF, Package, Served, Text
+from slipway.local.served import CHAT_TEMPLATE, Package, Served, Text
 
 SCRIPT = "run.sh"
 URL = "http://127.0.0.1:8080/v1"
@@ -33,7 +33,7 @@ def build_package(served: Served) -> Package:
     if prompt is not None:
         texts.append(Text(CHAT_TEMPLATE, (chat_prefix(prompt) + served.chat_template).encode()))
     commands = (f"./{SCRIPT}", f"./{SCRIPT} chat", shlex.join(build_server(served)))
-    return Package({GGUF: GGUF}, tuple(texts), commands, tuple(_notes(served)))
+    return Package({file: file for file in served.files}, tuple(texts), commands, tuple(_notes(served)))
 
 
 def build_script(served: Served) -> str:
@@ -66,7 +66,7 @@ def _model(served: Served) -> list[str]:
     cache = None if dtype in (None, "auto") else dtype
     valued = flags(
         {
-            "--model": f"./{GGUF}",
+            "--model": f"./{served.files[0]}",
             "--ctx-size": served.context_length,
             "--temp": generation.temperature,
             "--top-p": generation.top_p,

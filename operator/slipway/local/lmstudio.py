@@ -6,7 +6,7 @@ are files, too, but their format is not documented: none is written, the notes s
 
 from __future__ import annotations
 
-from slipway.local.served import GGUF, Package, Served, Text
+from slipway.local.served import Package, Served, Text
 
 PROMPT = "system-prompt.txt"
 MODELS = "~/.lmstudio/models"
@@ -16,10 +16,13 @@ MODELS = "~/.lmstudio/models"
 def build_package(served: Served) -> Package:
     """The model below PUBLISHER/MODEL, the publisher being the namespace; the system prompt as a text."""
     folder = f"{served.namespace}/{served.name}"
-    place = f"{folder}/{served.name}-{served.level}.gguf"
+    copies = {
+        file: f"{folder}/{file.replace('model', f'{served.name}-{served.level}', 1)}" for file in served.files
+    }
+    place = copies[served.files[0]]
     prompt = served.generation.system_prompt
     texts = () if prompt is None else (Text(f"{folder}/{PROMPT}", prompt.encode()),)
-    return Package({GGUF: place}, texts, (), tuple(_notes(served, folder, place)))
+    return Package(copies, texts, (), tuple(_notes(served, folder, place)))
 
 
 def _notes(served: Served, folder: str, place: str) -> list[str]:

@@ -76,9 +76,10 @@ OWN_PROMPT = re.compile(r"""<\|im_start\|>system(?:\\n|\n)([^'"{}]+?)<\|im_end\|
 
 def build_package(served: Served) -> Package:
     """The model and its Modelfile."""
-    commands = (f"ollama create {served.name} -f {MODELFILE}", f"ollama run {served.name}")
+    joined = (f"llama-gguf-split --merge {served.files[0]} {GGUF}",) if served.files[1:] else ()
+    commands = (*joined, f"ollama create {served.name} -f {MODELFILE}", f"ollama run {served.name}")
     text = Text(MODELFILE, build_modelfile(served).encode())
-    return Package({GGUF: GGUF}, (text,), commands, tuple(_notes(served)))
+    return Package({file: file for file in served.files}, (text,), commands, tuple(_notes(served)))
 
 
 def build_modelfile(served: Served) -> str:
@@ -126,6 +127,8 @@ def _quoted(text: str) -> str:
 
 def _notes(served: Served) -> list[str]:
     notes = [_template_note(served)]
+    if served.files[1:]:
+        notes.append("Ollama takes one file: llama.cpp's llama-gguf-split joins the parts first.")
     if QUOTES in system_prompt(served):
         notes.append(f"A Modelfile can't hold {QUOTES} in a text: in the system prompt it is ''' now.")
     return notes

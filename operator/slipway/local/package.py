@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from slipway.local import llamacpp, lmstudio, ollama
-from slipway.local.served import GGUF, Package, Served, Text
+from slipway.local.served import Package, Served, Text
 from slipway_runtime.contract import MANIFEST
 
 TOOLS: Mapping[str, Callable[[Served], Package]] = MappingProxyType(
@@ -28,7 +29,8 @@ def build_package(tool: str, served: Served, paths: Sequence[str], manifest: byt
         paths: files of the artifact.
         manifest: the artifact's manifest, byte for byte.
     """
+    files = tuple(sorted(path for path in paths if path.endswith(".gguf")))
     if tool in TOOLS:
-        return TOOLS[tool](served)
-    commands = (f"llama-server --model {GGUF} --jinja",) if GGUF in paths else ()
+        return TOOLS[tool](replace(served, files=files) if files else served)
+    commands = (f"llama-server --model {files[0]} --jinja",) if files else ()
     return Package({path: path for path in paths}, (Text(MANIFEST, manifest),), commands, ())

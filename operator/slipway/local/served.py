@@ -22,6 +22,7 @@ class Served:
         digest: of the artifact, ``sha256:…``.
         context_length: planned tokens of context for one request.
         spec: as the user wrote it.
+        files: the GGUF file, or its parts in order.
         chat_template: the model's own, in Jinja; empty when it has none.
     """
 
@@ -32,6 +33,7 @@ class Served:
     context_length: int
     spec: ModelDeploymentSpec
     chat_template: str = ""
+    files: tuple[str, ...] = (GGUF,)
 
     @property
     def generation(self) -> Generation:

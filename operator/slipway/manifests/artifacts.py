@@ -16,6 +16,8 @@ from slipway.plan.decision import Plan
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
 FALLBACK_SLUG = "model"
+CODE = "code"
+"""What tells the name of an artifact with the repository's code from one without."""
 CONVERTED = ("F16", "BF16")
 """Levels of 16 bits, which the converter makes of the source; BF16 from f16 would have lost its range."""
 
@@ -54,6 +56,7 @@ class ArtifactPlan:
         made: how, and how large: by its size claim, memory and deadline are computed.
         parent: name of the artifact that it is made from; None for the source.
         store: the user's wishes for the claim; no part of the name.
+        code: the repository's own Python files are fetched, too.
     """
 
     name: str
@@ -62,6 +65,7 @@ class ArtifactPlan:
     made: Made
     parent: str | None
     store: Store | None
+    code: bool = False
 
     @property
     def level(self) -> str:
@@ -74,10 +78,13 @@ def artifact_chain(
 ) -> list[ArtifactPlan]:
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
-    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone; what a
-    Job makes as safetensors is made right of the source, and of ``inputs``, which ``companions.model_chain``
-    knows.
+    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone; so has
+    a model that comes as GGUF: one level of it, untouched. What a Job makes as safetensors is made right of
+    the source, and of ``inputs``, which ``companions.model_chain`` knows.
     """
+    if plan.source_files:
+        alone = Made("source", plan.level, plan.sizes.source)
+        return chain_of(spec.model.source, commit, [alone], spec.store)
     steps = [Made("source", None, plan.sizes.source)]
     if plan.form == "gguf":
         if plan.level not in CONVERTED:
@@ -85,7 +92,7 @@ def artifact_chain(
         steps.append(Made("gguf", plan.level, plan.sizes.level))
     elif plan.made:
         steps.append(Made(plan.method, plan.level, plan.sizes.level, dict(plan.options), inputs))
-    return chain_of(spec.model.source, commit, steps, spec.store)
+    return chain_of(spec.model.source, commit, steps, spec.store, code=spec.model.trust_remote_code is True)
 
 
 def chain_of(
@@ -94,6 +101,8 @@ def chain_of(
     steps: Sequence[Made],
     store: Store | None,
     beside: str = "",
+    *,
+    code: bool = False,
 ) -> list[ArtifactPlan]:
     """The artifacts of these steps, each made from the one before it.
 
@@ -103,15 +112,16 @@ def chain_of(
         steps: how each is made.
         store: where they lie.
         beside: artifact on whose node or zone they have to lie; empty for anywhere.
+        code: with the repository's own Python files.
     """
-    place = [beside] if beside else []
+    more = [*([beside] if beside else []), *([CODE] if code else [])]
     chain: list[ArtifactPlan] = []
     recipe: list[list[Any]] = []
     for made in steps:
         recipe.append(made.recipe)
-        name = _name(uri, made.level or made.method, digest([uri, commit, recipe, *place]))
+        name = _name(uri, made.level or made.method, digest([uri, commit, recipe, *more]))
         parent = chain[-1].name if chain else None
-        chain.append(ArtifactPlan(name, uri, commit, made, parent, store))
+        chain.append(ArtifactPlan(name, uri, commit, made, parent, store, code))
     return chain
 
 
@@ -129,7 +139,7 @@ def build_artifact(plan: ArtifactPlan, owners: Sequence[Owner], namespace: str) 
     if made.options:
         recipe["options"] = dict(made.options)
     spec: dict[str, Any] = {
-        "source": {"uri": plan.uri, "commit": plan.commit},
+        "source": {"uri": plan.uri, "commit": plan.commit, **({"code": True} if plan.code else {})},
         "recipe": recipe,
         "expectedBytes": made.expected_bytes,
     }

@@ -12,7 +12,7 @@ from slipway.manifests import names, pod
 from slipway.manifests.artifacts import ArtifactPlan, Made, artifact_chain, chain_of
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
 from slipway.plan.capacity import spreads
-from slipway.plan.companions import CALIBRATION, DRAFT_LEVEL, Companion, Wanted, wanted
+from slipway.plan.companions import CALIBRATION, DRAFT_LEVEL, LORA, Companion, Wanted, wanted
 from slipway.plan.decision import Plan
 from slipway.plan.memory import sizes
 from slipway_runtime.contract import PUBLISHED
@@ -54,10 +54,12 @@ def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source
     if one.facts is not None and form == "gguf":
         made = sizes(one.facts, DRAFT_LEVEL)
         steps += [Made("gguf", "F16", made.f16), Made("gguf", DRAFT_LEVEL, made.level)]
-    anywhere = chain_of(one.uri, one.commit, steps, spec.store)
+    # An adapter is weights alone.
+    code = spec.model.trust_remote_code is True and one.kind != LORA
+    anywhere = chain_of(one.uri, one.commit, steps, spec.store, code=code)
     if spreads(spec) or anywhere[0].name == source:
         return anywhere
-    return chain_of(one.uri, one.commit, steps, spec.store, source)
+    return chain_of(one.uri, one.commit, steps, spec.store, source, code=code)
 
 
 def with_chains(

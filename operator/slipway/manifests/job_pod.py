@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.manifests import names, pod
+from slipway.manifests import names, pod, sources
 from slipway.manifests.job_sizes import JobSize, Subject, stage_size
 from slipway.manifests.owner import Owner, child
 from slipway.manifests.placement import Placement
@@ -17,12 +17,9 @@ from slipway_runtime import contract
 
 CONTAINER = "stage"
 PROGRAM = "slipway-runtime"
-KEEP_SECONDS = 86400
-"""A finished Job and its log stay for a day; its result is in status at once."""
 SCRATCH_LIMIT = "1Gi"
 HUB_STAGES = ("inspect", "fetch")
-"""Stages that reach the hub: they alone get its address, the credential, the proxy and the CA."""
-CA_PATH = "/etc/slipway-ca"
+"""Stages that read the source: they alone get its address, the credential, the proxy and the CA."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def build_job(owner: Owner, work: Work, settings: Settings) -> dict[str, Any]:
             # Attempts are the operator's: it alone knows which failures another try can mend.
             "backoffLimit": 0,
             "activeDeadlineSeconds": size.deadline_seconds,
-            "ttlSecondsAfterFinished": KEEP_SECONDS,
+            "ttlSecondsAfterFinished": settings.job_ttl_seconds,
             "podFailurePolicy": {"rules": [_permanent()]},
             "template": {"metadata": {"labels": labels}, "spec": _pod_spec(work, size, settings)},
         },
@@ -87,12 +84,13 @@ def with_memory(job: dict[str, Any], factor: int) -> dict[str, Any]:
 
 def _pod_spec(work: Work, size: JobSize, settings: Settings) -> dict[str, Any]:
     volumes, mounts = _volumes(work, settings)
+    outside = sources.environment(settings) if work.stage in HUB_STAGES else {}
     container = {
         "name": CONTAINER,
         "image": work.image or settings.images.runtime,
         "imagePullPolicy": settings.images.pull_policy,
         "command": [PROGRAM, work.stage],
-        "env": pod.env_list({"HOME": "/tmp", **_outside(work, settings), **work.env}),  # noqa: S108 - an emptyDir
+        "env": pod.env_list({"HOME": "/tmp", **outside, **work.env}),  # noqa: S108 - an emptyDir
         "resources": size.resources(),
         "securityContext": pod.container_security(),
         "terminationMessagePath": contract.TERMINATION_LOG,
@@ -102,26 +100,15 @@ def _pod_spec(work: Work, size: JobSize, settings: Settings) -> dict[str, Any]:
     return {
         **pod.pod_basics(settings),
         **work.placement.fields(),
+        **({"priorityClassName": settings.job_priority_class} if settings.job_priority_class else {}),
         "restartPolicy": "Never",
         "containers": [container],
         "volumes": volumes,
     }
 
 
-def _outside(work: Work, settings: Settings) -> dict[str, str]:
-    """Hub, proxy and CA, for the stages that leave the cluster."""
-    if work.stage not in HUB_STAGES:
-        return {}
-    env = dict(settings.job_env)
-    if settings.hub_endpoint:
-        env["HF_ENDPOINT"] = settings.hub_endpoint
-    if settings.ca_config_map:
-        env["SLIPWAY_CA_FILE"] = f"{CA_PATH}/ca.crt"
-    return env
-
-
 def _volumes(work: Work, settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Volumes and their mounts: scratch, own store, parent's store, credential, CA."""
+    """Volumes and their mounts: scratch, own store, parent's store, inputs, what the source takes."""
     volumes, mounts = [pod.scratch("tmp", SCRATCH_LIMIT)], [pod.mount("tmp", "/tmp")]  # noqa: S108 - an emptyDir
     if work.store_claim:
         volumes.append(pod.claim_volume("store", work.store_claim))
@@ -132,13 +119,7 @@ def _volumes(work: Work, settings: Settings) -> tuple[list[dict[str, Any]], list
     for name, claim in work.inputs.items():
         volumes.append(pod.claim_volume(f"input-{name}", claim, read_only=True))
         mounts.append(pod.mount(f"input-{name}", f"{contract.INPUTS}/{name}", read_only=True))
-    if work.secret and work.stage in HUB_STAGES:
-        # Optional: without it the stage says what the hub answers, instead of a pod that never starts.
-        items = [{"key": key, "path": key} for key in contract.CREDENTIAL_KEYS]
-        secret = {"secretName": work.secret, "items": items, "defaultMode": 0o440, "optional": True}
-        volumes.append({"name": "credentials", "secret": secret})
-        mounts.append(pod.mount("credentials", contract.TOKEN_FILE.rsplit("/", 1)[0], read_only=True))
-    if settings.ca_config_map and work.stage in HUB_STAGES:
-        volumes.append({"name": "ca", "configMap": {"name": settings.ca_config_map}})
-        mounts.append(pod.mount("ca", CA_PATH, read_only=True))
+    if work.stage in HUB_STAGES:
+        more, theirs = sources.volumes(work.env["SLIPWAY_SOURCE"], work.secret, settings)
+        volumes, mounts = [*volumes, *more], [*mounts, *theirs]
     return volumes, mounts

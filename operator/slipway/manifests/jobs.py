@@ -12,14 +12,14 @@ from typing import Any
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import engine_named
-from slipway.manifests import names
+from slipway.manifests import names, sources
 from slipway.manifests.artifacts import CONVERTED
 from slipway.manifests.job_pod import Work, build_job, with_memory
 from slipway.manifests.job_sizes import Subject
 from slipway.manifests.owner import Owner
 from slipway.manifests.placement import Placement, job_placement
 from slipway.manifests.service import service_url
-from slipway.plan.companions import Wanted, role
+from slipway.plan.companions import LORA, Wanted, role
 from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.settings import Settings
@@ -58,6 +58,7 @@ class StageInputs:
         inputs: name of each further artifact that the recipe reads to its claim.
         facts: of the model, for the memory; None when they can't be read: then sizes are guessed.
         placement: where the engine may run, so that it can read the volume.
+        kueue: Kueue's labels of who uses it.
     """
 
     secret: str | None = None
@@ -65,6 +66,7 @@ class StageInputs:
     inputs: Mapping[str, str] = field(default_factory=dict)
     facts: ModelFacts | None = None
     placement: Placement = field(default_factory=Placement)
+    kueue: tuple[tuple[str, str], ...] = ()
 
 
 def stages(artifact: dict[str, Any]) -> tuple[str, ...]:
@@ -112,6 +114,7 @@ def build_inspect_job(
     ``slipway.dev/spec-hash``.
     """
     source, kind = companion or spec.model, companion.kind if companion else role(spec)
+    trusts = spec.model.trust_remote_code is True and kind != LORA
     work = Work(
         name=job_name(f"{owner.name}-{spec_hash[:6]}", "inspect", attempt),
         stage="inspect",
@@ -120,6 +123,7 @@ def build_inspect_job(
             "SLIPWAY_SOURCE": source.source,
             "SLIPWAY_REVISION": source.revision or DEFAULT_REVISION,
             **({"SLIPWAY_ROLE": kind} if kind else {}),
+            **sources.trusted_code(trusts),
         },
         secret=spec.model.secret_ref.name if spec.model.secret_ref else None,
         placement=job_placement(spec),
@@ -146,10 +150,11 @@ def build_stage_job(
         "SLIPWAY_SOURCE": spec["source"]["uri"],
         "SLIPWAY_REVISION": spec["source"]["commit"],
         "SLIPWAY_EXPECTED_BYTES": str(expected),
+        **sources.trusted_code(spec["source"].get("code") is True),
     }
     recipe = spec["recipe"]
-    if recipe["method"] != "source":
-        env |= {"SLIPWAY_METHOD": recipe["method"], "SLIPWAY_LEVEL": recipe["level"]}
+    env |= {"SLIPWAY_METHOD": recipe["method"]} if recipe["method"] != "source" else {}
+    env |= {"SLIPWAY_LEVEL": recipe["level"]} if "level" in recipe else {}
     if recipe.get("options"):
         env["SLIPWAY_OPTIONS"] = json.dumps(recipe["options"], sort_keys=True, separators=(",", ":"))
     work = Work(

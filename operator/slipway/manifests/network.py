@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +11,7 @@ from slipway.api.modeldeployment import Caller, ModelDeploymentSpec
 from slipway.manifests import names
 from slipway.manifests.deployment import HTTP, selector
 from slipway.manifests.owner import Owner, child
+from slipway.manifests.sources import endpoints, schemes_of, sources_of
 from slipway.resources import NETWORK_POLICY
 from slipway.settings import Settings
 
@@ -25,6 +26,12 @@ INSIDE_V4 = (
 )
 INSIDE_V6 = ("::1/128", "fc00::/7", "fe80::/10")
 """Private, shared, loopback and link-local: addresses of clusters, nodes and cloud metadata services."""
+PUBLIC = {
+    "to": [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(INSIDE_V4)}},
+        {"ipBlock": {"cidr": "::/0", "except": list(INSIDE_V6)}},
+    ]
+}
 NODE_V4 = ("127.0.0.0/8", "169.254.0.0/16")
 NODE_V6 = ("::1/128", "fe80::/10")
 """Loopback and link-local: node agents and cloud metadata services, which no host name should lead to."""
@@ -34,6 +41,11 @@ ANYWHERE = [
     # Some network plugins (Cilium) take no pod for a member of an address block.
     {"namespaceSelector": {}},
 ]
+INSIDE = [
+    *({"ipBlock": {"cidr": one}} for one in (*INSIDE_V4, *INSIDE_V6) if one not in (*NODE_V4, *NODE_V6)),
+    {"namespaceSelector": {}},
+]
+"""Where a mirror with a name is: whose name it is, no policy knows, and nothing else may be reached."""
 DNS_PORTS = (53, 5353)
 """The Service's, and that of OpenShift's DNS pods: plugins see a packet after the Service's translation."""
 DNS = {"ports": [{"protocol": protocol, "port": port} for port in DNS_PORTS for protocol in ("UDP", "TCP")]}
@@ -85,8 +97,8 @@ def _group(name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return [{"from": peers}], [{"to": peers}, DNS]
 
 
-def build_model_job_policy(owner: Owner, settings: Settings) -> dict[str, Any]:
-    """For the Jobs of a ModelDeployment, ``NAME.jobs``: no way in; out to the hub and to its own engine.
+def build_model_job_policy(owner: Owner, spec: ModelDeploymentSpec, settings: Settings) -> dict[str, Any]:
+    """For the Jobs of a ModelDeployment, ``NAME.jobs``: no way in; out to its sources and to its own engine.
 
     No model can have a dot in its name, so no model's own policy can have this one.
     """
@@ -95,15 +107,17 @@ def build_model_job_policy(owner: Owner, settings: Settings) -> dict[str, Any]:
         "to": [{"podSelector": {"matchLabels": selector(owner.name)}}],
         "ports": [{"protocol": "TCP", "port": HTTP}],
     }
-    name = f"{owner.name}.jobs"
-    return _policy(owner, name, "jobs", names.JOB_COMPONENT, pods, [], [*_hub(settings), to_engine])
+    name, found = f"{owner.name}.jobs", list(_sources(sources_of(spec), settings))
+    if not found:
+        found = [DNS]  # the engine is asked by name
+    return _policy(owner, name, "jobs", names.JOB_COMPONENT, pods, [], [*found, to_engine])
 
 
 def build_artifact_job_policy(owner: Owner, artifact: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """For the Jobs of a ModelArtifact, named as it is: a source may reach the hub, the rest nothing."""
+    """For the Jobs of a ModelArtifact, named as it is: fetching may reach the source, the rest nothing."""
     pods = {names.ARTIFACT: owner.name, names.COMPONENT: names.JOB_COMPONENT}
     fetches = artifact["spec"]["recipe"]["method"] == "source"
-    egress = list(_hub(settings)) if fetches else []
+    egress = list(_sources([artifact["spec"]["source"]["uri"]], settings)) if fetches else []
     return _policy(owner, owner.name, "artifact", names.JOB_COMPONENT, pods, [], egress)
 
 
@@ -116,22 +130,44 @@ def _peer(caller: Caller) -> dict[str, Any]:
     return peer
 
 
-def _hub(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Rules for name resolution, the public internet, and the hub or proxy that the installation names."""
+def _sources(uris: Iterable[str], settings: Settings) -> Iterator[dict[str, Any]]:
+    """Rules for name resolution, the public internet, and what the installation names for these sources.
+
+    With a mirror the public internet stays closed, but for addresses that are named. A claim is mounted, and
+    needs none of it.
+    """
+    schemes = schemes_of(uris)
+    if not schemes:
+        return
     yield DNS
-    yield {
-        "to": [
-            {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(INSIDE_V4)}},
-            {"ipBlock": {"cidr": "::/0", "except": list(INSIDE_V6)}},
-        ]
-    }
+    if not settings.sources.mirror:
+        yield PUBLIC
+    named = [url for scheme, url in endpoints(settings).items() if scheme in schemes]
     proxies = [value for name, value in settings.job_env if name.lower() in PROXY_VARIABLES]
-    for url in dict.fromkeys(one for one in (settings.hub_endpoint, *proxies) if one):
+    for url in dict.fromkeys([*named, *proxies]):
         yield from _endpoint(url, settings)
+    for host in settings.sources.allowed_hosts:
+        yield from _inside(host, settings)
+
+
+def _inside(host: str, settings: Settings) -> Iterator[dict[str, Any]]:
+    """What a list of hosts names inside the network: a Service by its whole name, an address.
+
+    Other names open nothing: which address they have, nobody knows here.
+    """
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        whole = "." in host and not host.startswith(".")
+        if whole and (peer := _service(host, settings.cluster_domain)) is not None:
+            yield {"to": [peer]}
+        return
+    if not address.is_global:
+        yield {"to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}]}
 
 
 def _endpoint(url: str, settings: Settings) -> Iterator[dict[str, Any]]:
-    """The one address and port of a URL; a host name may be anywhere but on the node itself.
+    """The one address and port of a URL; a name may be anywhere but on the node, that of a mirror inside.
 
     Plugins see the pod behind a Service, on the pod's own port: of a Service's name the namespace tells where
     that pod is, of its address nothing does, so its ports have to be told.
@@ -141,7 +177,7 @@ def _endpoint(url: str, settings: Settings) -> Iterator[dict[str, Any]]:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        yield {"to": ANYWHERE, "ports": _tcp(port)}
+        yield {"to": INSIDE if settings.sources.mirror else ANYWHERE, "ports": _tcp(port)}
         if (peer := _service(host, settings.cluster_domain)) is not None:
             yield {"to": [peer]}
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from slipway.api import API_VERSION
@@ -22,7 +24,12 @@ def pool_model(name: str, pool: str) -> str:
 
 
 def build_pool(
-    owner: Owner, spec: ModelDeploymentSpec, pool: Pool, replicas: int, annotations: dict[str, str]
+    owner: Owner,
+    spec: ModelDeploymentSpec,
+    pool: Pool,
+    replicas: int,
+    annotations: dict[str, str],
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The ModelDeployment of one pool, ``NAME-POOL``.
 
@@ -32,8 +39,9 @@ def build_pool(
         pool: one of them.
         replicas: dealt to it.
         annotations: more of them.
+        labels: more of them, Kueue's for its Jobs.
     """
-    own = names.labels(POOL_COMPONENT, POOL_COMPONENT)
+    own = {**labels, **names.labels(POOL_COMPONENT, POOL_COMPONENT)}
     own |= {names.POOL_OF: owner.name, names.POOL: pool.name}
     return {
         **child(owner, MODEL, own, name=pool_model(owner.name, pool.name), annotations=annotations),

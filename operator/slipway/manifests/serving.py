@@ -67,5 +67,5 @@ def _policies(
     return [
         build_serving_policy(owner, spec, plan.engine, settings, group=group),
         *([build_group_policy(owner, plan.engine)] if group else []),
-        build_model_job_policy(owner, settings),
+        build_model_job_policy(owner, spec, settings),
     ]

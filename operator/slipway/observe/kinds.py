@@ -12,6 +12,7 @@ from typing import Final
 
 from slipway import resources
 from slipway.observe import trim
+from slipway.observe.job_states import counts, ended, queued
 from slipway.observe.observed import Raw
 from slipway.resources import Resource
 
@@ -59,7 +60,15 @@ def _artifact(raw: Raw) -> list[str]:
     spec, namespace = raw.get("spec", {}), raw["metadata"]["namespace"]
     names = [spec.get("parent"), *(one["artifact"] for one in spec.get("inputs") or ())]
     above = [f"parent:{namespace}/{name}" for name in names if name]
-    return owners(raw) + above
+    waits = ["queued"] if queued(raw.get("status")) else []
+    return owners(raw) + above + waits
+
+
+def _job(raw: Raw) -> list[str]:
+    if not counts(raw):
+        return owners(raw)
+    unfinished = [] if ended(raw) else ["unfinished"]
+    return [*owners(raw), f"counts:{raw['metadata']['namespace']}", *unfinished]
 
 
 def _pod(raw: Raw) -> list[str]:
@@ -104,7 +113,7 @@ WATCHED: Final = (
     Watched(resources.MODEL, "", trim.whole, _model),
     Watched(resources.ARTIFACT, "", trim.whole, _artifact),
     Watched(resources.REVISION, OURS, trim.whole, _revision),
-    Watched(resources.JOB, OURS, trim.job, owners),
+    Watched(resources.JOB, OURS, trim.job, _job),
     Watched(resources.POD, OURS, trim.pod, _pod),
     Watched(resources.CLAIM, OURS, trim.claim, owners),
     Watched(resources.DEPLOYMENT, OURS, trim.whole, owners),

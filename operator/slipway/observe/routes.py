@@ -47,7 +47,7 @@ def _concerned(stores: Stores, raw: Raw, *, moved: bool) -> Iterator[Key]:
         case "ModelDeployment":
             yield key_of(raw)
             yield from _owners(raw)  # that of a pool: the model with pools
-            if moved:  # retry annotation, secretRef and overrides reach its artifacts
+            if moved:  # retry annotation, secretRef, overrides and Kueue's labels reach its artifacts
                 yield from _owned_artifacts(stores, raw)
         case "ModelArtifact":
             yield key_of(raw)
@@ -107,7 +107,7 @@ def _owned_artifacts(stores: Stores, model: Raw) -> Iterator[Key]:
 def _moved(old: Raw | None, new: Raw | None) -> bool:
     if old is None or new is None:
         return True
-    parts = ("generation", "annotations")
+    parts = ("generation", "annotations", "labels")
     return any(old["metadata"].get(part) != new["metadata"].get(part) for part in parts)
 
 

@@ -26,6 +26,8 @@ class Store:
         self._objects: dict[Name, Raw] = {}
         self._by: dict[str, set[Name]] = {}
         self._gone: dict[str, float] = {}
+        self.changes = 0
+        """Grows with every change: what was read at one count is true while it stays."""
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -102,12 +104,14 @@ class Store:
     def _take(self, old: Raw | None, new: Raw) -> None:
         if old is not None:
             self._remove(old)
+        self.changes += 1
         name = name_of(new)
         self._objects[name] = new
         for entry in self._index(new):
             self._by.setdefault(entry, set()).add(name)
 
     def _remove(self, old: Raw) -> None:
+        self.changes += 1
         name = name_of(old)
         del self._objects[name]
         for entry in self._index(old):

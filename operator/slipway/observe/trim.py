@@ -25,8 +25,13 @@ def whole(raw: Raw) -> Raw:
 
 
 def job(raw: Raw) -> Raw:
-    """Metadata and status; what a Job was asked to do is never compared, Jobs are create-only."""
-    return {"metadata": _pick(raw["metadata"], _META), "status": _without(raw, "uncountedTerminatedPods")}
+    """Metadata, status and whether it is suspended.
+
+    What a Job was asked to do is never compared, Jobs are create-only; Kueue and people suspend them.
+    """
+    status = _without(raw, "uncountedTerminatedPods")
+    spec = _pick(raw.get("spec", {}), ("suspend",))
+    return {"metadata": _pick(raw["metadata"], _META), "spec": spec, "status": status}
 
 
 def _without(raw: Raw, key: str) -> Raw:

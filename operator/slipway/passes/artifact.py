@@ -5,27 +5,32 @@ Pure, called by ``reconcile``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from slipway.api import API_VERSION, reasons
 from slipway.errors import InvalidSpecError
-from slipway.manifests import jobs, network
+from slipway.manifests import jobs, kueue, network
 from slipway.manifests.owner import Owner, owner_reference
 from slipway.manifests.placement import job_placement
+from slipway.observe.job_states import counts
 from slipway.observe.observed import ArtifactObserved, Raw, User
 from slipway.passes import attempt, results, store, tries
 from slipway.passes.attempt import Circumstances
 from slipway.passes.kept import read_revision, read_spec
 from slipway.passes.outcome import Draft, Outcome
 from slipway.plan import stages
+from slipway.plan.job_queue import Turn
 from slipway.plan.stages import Do, Step
 from slipway.settings import Settings
 from slipway.status import Note, parse_time
 
 TYPES: Final = (reasons.PROGRESSING, reasons.READY)
+Ask = Callable[[], Turn]
+QUEUED_SECONDS: Final = 15.0
+"""How often one of the first in the queue looks at it, without being woken."""
 VERIFIED: Final = "the artifact is whole and verified"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "slipway"
@@ -36,8 +41,15 @@ After a change of leader, the revision that lists it may come to this cache a mo
 """
 
 
-def decide(seen: ArtifactObserved, settings: Settings, now: datetime) -> Outcome:
-    """What to write for one ModelArtifact."""
+def decide(seen: ArtifactObserved, settings: Settings, now: datetime, ask: Ask = Turn) -> Outcome:
+    """What to write for one ModelArtifact.
+
+    Args:
+        seen: the artifact and what belongs to it.
+        settings: the installation's.
+        now: wall clock.
+        ask: its turn among those that want to start a Job; asked only when it does.
+    """
     draft = Draft(seen.artifact, now, TYPES)
     users = _users(seen.users, draft)
     if not users:
@@ -48,7 +60,7 @@ def decide(seen: ArtifactObserved, settings: Settings, now: datetime) -> Outcome
         draft.headline = _headline_kept(draft)
         return draft.outcome(reasons.BUILT, VERIFIED)
     if not store.forgotten(seen, draft):
-        _build(seen, users, settings, draft)
+        _build(seen, users, settings, draft, ask)
     return draft.outcome(reasons.BUILT, VERIFIED)
 
 
@@ -95,7 +107,9 @@ def _owner(raw: Raw) -> Owner:
     return Owner(API_VERSION, raw["kind"], meta["name"], meta["uid"], meta["namespace"])
 
 
-def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, draft: Draft) -> None:
+def _build(
+    seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, draft: Draft, ask: Ask
+) -> None:
     order = jobs.stages(seen.artifact)
     done = list(draft.fields.get("completed") or ())
     stage = stages.next_stage(order, done)
@@ -109,6 +123,9 @@ def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, 
         wished = _job(seen, users, settings, stage=stage, number=1)
         step = attempt.advance(seen.jobs, stage, where, wished, draft)
         if step.do is not Do.DONE:
+            if step.do is Do.START and counts(wished) and (turn := ask()).place:
+                _queued(turn, draft)
+                break
             _under_way(seen, users, settings, draft, stage=stage, step=step, stamp=where.stamp)
             break
         draft.fields |= results.record(seen.artifact, seen.parent, stage, step.result)
@@ -116,6 +133,13 @@ def _build(seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, 
         stage = stages.next_stage(order, done)
     draft.fields["completed"] = done or None
     draft.fields["stage"] = stage
+
+
+def _queued(turn: Turn, draft: Draft) -> None:
+    """Say that as many Jobs run as may. What leaves the queue wakes the others; a look is for what fails."""
+    draft.fails(reasons.READY, reasons.QUEUED, turn.text)
+    if turn.shown:
+        draft.look_again(QUEUED_SECONDS)
 
 
 def _prepared(seen: ArtifactObserved, settings: Settings, draft: Draft) -> bool:
@@ -161,8 +185,9 @@ def _under_way(
         draft.create.append(tries.stamped_job(job, step, stamp, claim))
     said = _said(stage, step, (seen.artifact.get("status") or {}).get("progress") or {})
     doing = stages.progress_text(stage, said.get("percent"))
-    draft.fields["progress"] = _progress(stage, step, said) if step.do is not Do.FAIL else None
     verdict = step.verdict
+    idle = step.do is Do.FAIL or (verdict is not None and verdict.reason == reasons.QUEUED)
+    draft.fields["progress"] = None if idle else _progress(stage, step, said)
     if verdict is None:
         draft.fails(reasons.READY, reasons.BUILDING, doing)
         return
@@ -199,7 +224,8 @@ def _job(
         inputs = replace(inputs, parent_claim=seen.parent["status"]["location"]["claim"])
     claims = {name: raw["status"]["location"]["claim"] for name, raw in seen.inputs.items() if is_ready(raw)}
     inputs = replace(inputs, inputs=claims)
-    return jobs.build_stage_job(_owner(seen.artifact), seen.artifact, stage, number, inputs, settings)
+    job = jobs.build_stage_job(_owner(seen.artifact), seen.artifact, stage, number, inputs, settings)
+    return kueue.queued(job, dict(inputs.kueue))
 
 
 def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:
@@ -211,8 +237,8 @@ def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:
         except (InvalidSpecError, ValueError):
             continue
         where = job_placement(spec, pinned.plan if pinned else None)
+        found = jobs.StageInputs(placement=where, kueue=tuple(kueue.labels_of(user.model).items()))
         if pinned is None:
-            return jobs.StageInputs(placement=where)
-        facts, beside = pinned.facts_of(artifact), pinned.anchor(artifact)
-        return jobs.StageInputs(placement=where, facts=facts, parent_claim=beside)
+            return found
+        return replace(found, facts=pinned.facts_of(artifact), parent_claim=pinned.anchor(artifact))
     return jobs.StageInputs()

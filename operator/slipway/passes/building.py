@@ -83,8 +83,8 @@ def _waiting(plan: ArtifactPlan, artifact: Raw | None, stays: str, draft: Draft)
     progress = status.get("progress") or {}
     stage = progress.get("stage") or status.get("stage")
     doing = stages.progress_text(stage, progress.get("percent")) if stage else "Preparing"
-    draft.fields["progress"] = doing
     reason = ready["reason"] if ready else reasons.BUILDING
+    draft.fields["progress"] = reasons.QUEUED if reason == reasons.QUEUED else doing
     trouble = reason not in (reasons.BUILDING, reasons.WAITING_FOR_PARENT)
     text = ready["message"] if ready and trouble else f"ModelArtifact {plan.name} is being built"
     draft.fails(reasons.ARTIFACT_READY, reason, text + stays)
@@ -117,6 +117,10 @@ def _gate(
     loss = (status.get("quality") or {}).get("loss")
     draft.fields["qualityLoss"] = loss
     gate = scene.spec.optimize.max_quality_loss if scene.spec.optimize else None
+    if gate and plan.made.method == "source" and plan.made.level and loss is None:
+        draft.fails(reasons.ARTIFACT_READY, reasons.QUALITY_UNKNOWN, _came_so(plan, gate))
+        draft.progressing(state=False, reason=reasons.QUALITY_UNKNOWN, message="waits for another spec")
+        return None
     if gate and (text := _too_much(plan.level, loss, gate)):
         draft.fails(reasons.ARTIFACT_READY, reasons.QUALITY_BELOW_GATE, text)
         draft.progressing(state=False, reason=reasons.QUALITY_BELOW_GATE, message="waits for another spec")
@@ -124,6 +128,15 @@ def _gate(
     text = f"ModelArtifact {plan.name} is published and verified{stays}"
     draft.holds(reasons.ARTIFACT_READY, reasons.BUILT, text)
     return PublishedArtifact(plan.name, status["location"]["claim"], status["digest"], plan.level)
+
+
+def _came_so(plan: ArtifactPlan, gate: str) -> str:
+    """Why nobody can say what weights lose that came quantised: what they were made from isn't here."""
+    return (
+        f"{plan.uri} comes as GGUF, at {plan.level}: what that loses against the original weights is "
+        f"unknown, and spec.optimize.maxQualityLoss ({gate}) asks for a measured loss. Drop it to "
+        "serve the model as it is, or name the repository with the original weights in spec.model.source"
+    )
 
 
 def _too_much(level: str, loss: str | None, gate: str) -> str:

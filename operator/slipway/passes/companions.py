@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from slipway.api import reasons
-from slipway.api.companions import is_commit
 from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.api.sources import is_commit
 from slipway.manifests import companions as manifests
 from slipway.manifests import network
 from slipway.manifests.artifacts import ArtifactPlan
@@ -27,8 +27,13 @@ from slipway.plan.facts import ModelFacts
 
 
 def tells_enough(spec: ModelDeploymentSpec, facts: ModelFacts) -> bool:
-    """Whether facts that another model's inspection read are enough: a draft asks for the vocabulary."""
-    return bool(facts.vocabulary) or not role(spec)
+    """Whether facts of another inspection are enough: a draft asks for the vocabulary, code for trust."""
+    return (bool(facts.vocabulary) or not role(spec)) and trusted(spec, facts)
+
+
+def trusted(spec: ModelDeploymentSpec, facts: ModelFacts | None) -> bool:
+    """Whether what a model brings of its own code may run; an inspection refuses it with its own words."""
+    return facts is None or not facts.remote_code or spec.model.trust_remote_code is True
 
 
 def inspect(scene: Scene, inquiry: str, draft: Draft) -> tuple[Companion, ...] | None:
@@ -55,7 +60,7 @@ def inspect(scene: Scene, inquiry: str, draft: Draft) -> tuple[Companion, ...] |
     if len(found) == len(asked):
         return tuple(found)
     if scene.settings.network_policy:
-        draft.apply.append(network.build_model_job_policy(scene.owner, scene.settings))
+        draft.apply.append(network.build_model_job_policy(scene.owner, scene.spec, scene.settings))
     return None
 
 
@@ -67,7 +72,8 @@ def _known(scene: Scene) -> dict[tuple[str, str, str], Companion]:
             pinned = read_revision(raw).companions
         except ValueError:
             continue
-        found |= {(one.uri, one.commit, one.kind): one for one in pinned if is_commit(one.commit)}
+        fixed = [one for one in pinned if is_commit(one.commit) and trusted(scene.spec, one.facts)]
+        found |= {(one.uri, one.commit, one.kind): one for one in fixed}
     return found
 
 

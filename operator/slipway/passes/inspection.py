@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from slipway.api import reasons
-from slipway.manifests import jobs, network
+from slipway.manifests import jobs, kueue, network
 from slipway.manifests.revision import SPEC_HASH_LABEL
+from slipway.observe.observed import Raw
 from slipway.passes import attempt, tries
 from slipway.passes.attempt import Circumstances
 from slipway.passes.outcome import Draft
@@ -35,16 +36,13 @@ def inspect(scene: Scene, inquiry: str, draft: Draft, companion: Wanted | None =
         for one in scene.seen.jobs
         if one.job["metadata"].get("labels", {}).get(SPEC_HASH_LABEL) == inquiry
     )
-    job = jobs.build_inspect_job(scene.owner, scene.spec, scene.settings, 1, inquiry, companion)
-    step = attempt.advance(mine, "inspect", where, job, draft)
+    step = attempt.advance(mine, "inspect", where, _job(scene, inquiry, companion, 1), draft)
     if step.do is Do.DONE:
         return step
     if scene.settings.network_policy and companion is None:
-        draft.apply.append(network.build_model_job_policy(scene.owner, scene.settings))
+        draft.apply.append(network.build_model_job_policy(scene.owner, scene.spec, scene.settings))
     if step.do is Do.START:
-        job = jobs.build_inspect_job(
-            scene.owner, scene.spec, scene.settings, step.attempt, inquiry, companion
-        )
+        job = _job(scene, inquiry, companion, step.attempt)
         draft.create.append(tries.stamped_job(job, step, where.stamp))
     doing = stages.progress_text("inspect", None)
     draft.fields["progress"] = doing if step.do is not Do.FAIL else None
@@ -57,3 +55,8 @@ def inspect(scene: Scene, inquiry: str, draft: Draft, companion: Wanted | None =
     if step.do is Do.FAIL:
         draft.progressing(state=False, reason=step.verdict.reason, message=attempt.PERMANENT)
     return None
+
+
+def _job(scene: Scene, inquiry: str, companion: Wanted | None, number: int) -> Raw:
+    job = jobs.build_inspect_job(scene.owner, scene.spec, scene.settings, number, inquiry, companion)
+    return kueue.queued(job, kueue.labels_of(scene.seen.model))

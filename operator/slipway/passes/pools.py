@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from slipway.api import reasons
 from slipway.api.base import Model
 from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.manifests import kueue
 from slipway.manifests.names import digest
 from slipway.manifests.pools import build_group, build_pool, group_selector, pool_model
 from slipway.manifests.service import service_url
@@ -121,18 +122,18 @@ def _wished_models(scene: Scene, pools: Sequence[Seen], dealt: dict[str, int], d
     """ModelDeployments of the pools: the first alone until it has resolved the commit."""
     given = scene.seen.model["metadata"].get("annotations", {})
     asked = {key: given[key] for key in PASSED_ON if key in given}
+    queue = kueue.labels_of(scene.seen.model)
     commits, key = _commits(scene, pools), _inquiry(scene)
     if not commits:
         draft.look_again(LOOK_SECONDS)
         first, *others = pools
-        wish = build_pool(
-            scene.owner, scene.spec, first.wish, dealt[first.wish.name], {**asked, RESOLVING: key}
-        )
+        marks = {**asked, RESOLVING: key}
+        wish = build_pool(scene.owner, scene.spec, first.wish, dealt[first.wish.name], marks, queue)
         # The others serve on what they have, as many of it as is their part.
         return [wish, *(_as_it_is(one.model, replicas=dealt[one.wish.name]) for one in others if one.model)]
     spec = _at_commits(scene.spec, commits)
     marks = {**asked, PINNED: "/".join([key, *(f"{name}={commit}" for name, commit in commits.items())])}
-    return [build_pool(scene.owner, spec, one.wish, dealt[one.wish.name], marks) for one in pools]
+    return [build_pool(scene.owner, spec, one.wish, dealt[one.wish.name], marks, queue) for one in pools]
 
 
 def _children(scene: Scene, pools: Sequence[Seen], dealt: dict[str, int], draft: Draft) -> None:

@@ -16,7 +16,7 @@ from slipway import checks
 from slipway.api import reasons
 from slipway.api.deploymentstatus import LoadLevel
 from slipway.checks import Input, NodeState
-from slipway.manifests import jobs
+from slipway.manifests import jobs, kueue
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
 from slipway.passes import attempt, tries
@@ -158,9 +158,8 @@ def _given_up(step: Step) -> str:
 
 def _job(scene: Scene, chosen: Chosen, number: int) -> Raw:
     source, plan = chosen.pinned.artifacts[0], chosen.pinned.plan
-    return jobs.build_benchmark_job(
-        scene.owner, scene.spec, plan, source, scene.settings, number, chosen.name
-    )
+    job = jobs.build_benchmark_job(scene.owner, scene.spec, plan, source, scene.settings, number, chosen.name)
+    return kueue.queued(job, kueue.labels_of(scene.seen.model))
 
 
 def _of(subject: _Subject, one: Try) -> Try:

@@ -12,7 +12,9 @@ from typing import Any, Final
 import orjson
 
 from slipway.api import reasons
+from slipway.manifests import kueue
 from slipway.manifests.jobs import with_memory
+from slipway.observe.job_states import ended as job_ended
 from slipway.observe.kinds import COMPONENT_LABEL, ENGINE
 from slipway.observe.observed import JobObserved, Raw
 from slipway.plan.failures import WAITED
@@ -50,7 +52,7 @@ def stamped_job(job: Raw, step: Step, stamp: str, claim: str = "") -> Raw:
         LIMITED: str(step.limited),
         MEMORY: str(step.memory),
         STAMP: stamp,
-        TEMPLATE: _hash(job["spec"]["template"]),
+        TEMPLATE: _look(job),
     }
     if claim:
         marks[CLAIM] = claim
@@ -59,11 +61,15 @@ def stamped_job(job: Raw, step: Step, stamp: str, claim: str = "") -> Raw:
 
 def template_of(job: Raw) -> Template:
     """What tells whether a Job of before is the one that is wished now, ``job``, as built for any attempt."""
-    return lambda memory: _hash(with_memory(job, memory)["spec"]["template"])
+    return lambda memory: _look(with_memory(job, memory))
 
 
-def _hash(template: Any) -> str:
-    return hashlib.sha256(orjson.dumps(template, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+def _look(job: Raw) -> str:
+    """Hash of the pods' template, and of Kueue's labels where there are any."""
+    labels = kueue.labels_of(job)
+    template = job["spec"]["template"]
+    looks = [template, labels] if labels else template
+    return hashlib.sha256(orjson.dumps(looks, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def tries(
@@ -96,6 +102,9 @@ def _try(observed: JobObserved, now: datetime, waited: Mapping[str, Any]) -> Try
         seen = replace(seen, job=meta["name"], podless_seconds=_podless_seconds(observed.job, now))
     if waited and _never_ran(pod) and (ended is None or reason == "DeadlineExceeded"):
         seen = replace(seen, waited=waited["reason"], waited_message=waited["message"])
+    if state is State.RUNNING and observed.job.get("spec", {}).get("suspend"):
+        queue = meta.get("labels", {}).get(kueue.QUEUE, "")
+        seen = Symptoms(job=meta["name"], suspended=True, queue=queue)
     return Try(
         name=meta["name"],
         attempt=int(marks.get(ATTEMPT, "1")),
@@ -143,15 +152,16 @@ def _podless_seconds(job: Raw, now: datetime) -> float:
     held = any(one["type"] == "Suspended" and one["status"] == "True" for one in status.get("conditions", ()))
     if held or status.get("active"):
         return 0.0
-    return (now - parse_time(job["metadata"]["creationTimestamp"])).total_seconds()
+    since = status.get("startTime") or job["metadata"]["creationTimestamp"]  # it starts when it is let go
+    return (now - parse_time(since)).total_seconds()
 
 
 def _state(job: Raw) -> tuple[State, datetime | None, str]:
-    for one in job.get("status", {}).get("conditions", ()):
-        if one["status"] == "True" and one["type"] in ("Complete", "Failed"):
-            state = State.SUCCEEDED if one["type"] == "Complete" else State.FAILED
-            return state, parse_time(one["lastTransitionTime"]), one.get("reason", "")
-    return State.RUNNING, None, ""
+    one = job_ended(job)
+    if one is None:
+        return State.RUNNING, None, ""
+    state = State.SUCCEEDED if one["type"] == "Complete" else State.FAILED
+    return state, parse_time(one["lastTransitionTime"]), one.get("reason", "")
 
 
 def _newest(pods: tuple[Raw, ...]) -> Raw | None:

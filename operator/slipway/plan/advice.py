@@ -78,6 +78,13 @@ def unreachable(seen: Symptoms) -> str:
     )
 
 
+def suspended(seen: Symptoms) -> str:
+    """Of a Job that does not run because it is suspended."""
+    if seen.queue:
+        return f"Job {seen.job} waits for Kueue's queue {seen.queue}"
+    return f"Job {seen.job} is suspended, by Kueue or by hand; it goes on when its spec.suspend is false"
+
+
 def refused(seen: Symptoms) -> str:
     """Of a Job that gets no pod."""
     return (

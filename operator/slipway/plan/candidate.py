@@ -9,13 +9,15 @@ from typing import Final
 from slipway.plan.companions import Companion
 from slipway.plan.decision import ONE_DEVICE, Accelerator, Memory, Parallel
 from slipway.plan.facts import EngineFacts, Gpu, ModelFacts, NodeFacts
-from slipway.plan.methods import METHODS, method_at
+from slipway.plan.methods import method_at
 from slipway.plan.wishes import Wishes
 
 NODE, MOSTLY, NODES, PARTLY, HOST = range(5)
 """Where the weights lie, best first: devices of one node; three quarters and more of them there, the rest in
 the node's memory; devices of several nodes; a quarter and more on devices; all in node memory."""
 
+IN_PARTS: Final = "the model comes in several GGUF files, which {engine} can't load"
+UNQUANTISED: Final = ("F16", "BF16", "F32")
 NO_NODE: Final = "no usable node"
 """Reason of an option that there was no node to try on."""
 GGUF_LOSS: Final[Mapping[str, float]] = {
@@ -24,6 +26,15 @@ GGUF_LOSS: Final[Mapping[str, float]] = {
     "Q3_K_M": 6.5, "IQ3_M": 7.0, "IQ3_S": 8.0, "Q3_K_S": 8.5, "Q2_K": 10.0, "TQ2_0": 12.0, "TQ1_0": 14.0,
 }  # fmt: skip
 """Level to its published increase in perplexity, percent: of ``plan.bands``; the rest lies between."""
+OTHER_LOSS: Final[Mapping[str, float]] = {
+    "F32": 0.0, "Q8_K_XL": 0.9, "Q6_K_XL": 1.4, "Q6_K_L": 1.4, "Q5_K_XL": 2.4, "Q5_K_L": 2.4, "Q4_K_XL": 3.8,
+    "Q4_K_L": 3.8, "MXFP4": 4.0, "MXFP4_MOE": 4.0, "NVFP4": 4.0, "Q3_K_XL": 6.0, "IQ3_XS": 9.0,
+    "IQ3_XXS": 9.5, "Q2_K_L": 9.5, "Q2_K_XL": 9.5, "Q2_K_S": 12.0, "IQ2_M": 12.0, "IQ2_S": 14.0,
+    "IQ2_XS": 16.0, "IQ2_XXS": 18.0, "IQ1_M": 25.0, "IQ1_S": 30.0,
+}  # fmt: skip
+"""Levels that models come with and no Job makes, to what they may lose. Judged, for their order."""
+WORST: Final = 20.0
+"""Of a level whose name says nothing."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +155,20 @@ def how_text(method: str, level: str) -> str:
     return level if method in ("gguf", "none", level.lower()) else f"{method} {level}"
 
 
+def gguf_loss(level: str) -> float:
+    """Percent by which a GGUF level loses: published, else judged, else the worst."""
+    plain = level.removeprefix("UD-")
+    return GGUF_LOSS.get(plain, OTHER_LOSS.get(plain, WORST))
+
+
+def gguf_method(level: str) -> str:
+    """Method of a GGUF level: 16 bits and more are not quantised."""
+    return "none" if level in UNQUANTISED else "gguf"
+
+
 def loss_of(method: str, level: str) -> float:
     """Published increase in perplexity, percent."""
-    return GGUF_LOSS.get(level, METHODS["gguf"].loss) if method == "gguf" else method_at(method, level).loss
+    return gguf_loss(level) if method == "gguf" else method_at(method, level).loss
 
 
 def requests_text(what: str, concurrency: int, context_length: int) -> str:

@@ -86,6 +86,11 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
     "speculative-draft": _guesses("draft", "speculative decoding by a draft model"),
     "speculative-mlp": _guesses("mlp", "speculative decoding by MLP heads"),
     "speculative-medusa": _guesses("medusa", "speculative decoding by Medusa heads"),
+    "remote-code": Capability(
+        "model.trustRemoteCode",
+        lambda spec: spec.model.trust_remote_code is True,
+        "way to serve a model that brings code of its own",
+    ),
     "adapters": Capability(
         "model.adapters",
         lambda spec: bool(spec.model.adapters),

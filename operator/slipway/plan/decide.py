@@ -22,6 +22,7 @@ from slipway.plan.methods import weight_bytes
 from slipway.plan.nodes import engine_overrides
 from slipway.plan.pools import with_pools
 from slipway.plan.preference import key
+from slipway.plan.stored import stored_level
 from slipway.plan.wishes import Wishes, read_wishes
 from slipway.settings import Settings
 
@@ -56,7 +57,7 @@ def decide(
         raise NothingFitsError(
             reasons.NO_NODES, "The cluster has no nodes: add one; planning goes on by itself."
         )
-    allowed, refused = _allowed(spec, wishes, known)
+    allowed, refused = _allowed(spec, facts, wishes, known)
     makes, beside = frozenset(settings.methods), tuple(companions)
     request = Request(facts, wishes, allowed, makes, _one_node(spec, settings), beside)
     tried = _try(request, machines, engine_overrides(spec))
@@ -124,7 +125,7 @@ def _try(request: Request, machines: Sequence[NodeFacts], overrides: PodOverride
 
 
 def _allowed(
-    spec: ModelDeploymentSpec, wishes: Wishes, engines: tuple[EngineFacts, ...]
+    spec: ModelDeploymentSpec, facts: ModelFacts, wishes: Wishes, engines: tuple[EngineFacts, ...]
 ) -> tuple[tuple[EngineFacts, ...], tuple[Rejected, ...]]:
     """Engines that may be chosen, and those that lack what the spec asks for.
 
@@ -135,6 +136,7 @@ def _allowed(
         one for one in engines if (one.name == wishes.engine if wishes.engine else wishes.goal in one.goals)
     ]
     able = tuple(one for one in candidates if not lacking(spec, one))
+    blind = tuple(one for one in able if facts.levels and not _loads(one, wishes.method))
     refused = tuple(
         Rejected(one.name, "; ".join(missing)) for one in candidates if (missing := lacking(spec, one))
     )
@@ -144,18 +146,26 @@ def _allowed(
             " ".join(f"{one.option}: {one.reason}." for one in refused)
             or f"no engine serves goal {wishes.goal} by itself: name one in spec.engine.name.",
         )
-    if wishes.method and not any(
-        wishes.method in (loads.method, "none")
-        for one in able
-        for served in one.loads.values()
-        for loads in served
-    ):
-        names = ", ".join(one.name for one in able)
+    names = ", ".join(one.name for one in able)
+    if blind == able:
+        lack = "".join(f" {one.option}: {one.reason}." for one in refused)
+        raise InvalidSpecError(
+            reasons.INVALID_SPEC,
+            f"spec.engine: {names} can't load GGUF files, and {spec.model.source} comes as nothing else: "
+            f"leave the engine to auto, or name the repository with the original weights.{lack}",
+        )
+    if wishes.method and not any(_loads(one, wishes.method) or wishes.method == "none" for one in able):
         raise InvalidSpecError(
             reasons.INVALID_SPEC,
             f"spec.optimize.method: {names} can't load {wishes.method}; choose another method or engine.",
         )
-    return able, refused
+    unread = tuple(Rejected(one.name, "can't load GGUF files, and the model comes so") for one in blind)
+    return able, (*refused, *unread)
+
+
+def _loads(engine: EngineFacts, method: str) -> bool:
+    """Whether it serves the method on any accelerator."""
+    return any(loads.method == method for served in engine.loads.values() for loads in served)
 
 
 def _one_node(spec: ModelDeploymentSpec, settings: Settings) -> str:
@@ -176,6 +186,7 @@ def _plan(
     rejected: tuple[Rejected, ...],
     options: tuple[tuple[str, str], ...],
 ) -> Plan:
+    held = stored_level(facts, chosen.level)
     return Plan(
         engine=chosen.engine.name,
         method=chosen.method,
@@ -200,6 +211,7 @@ def _plan(
         price=chosen.price,
         made=chosen.made,
         options=options if chosen.made else (),
+        source_files=held.parts if held else 0,
     )
 
 

@@ -128,6 +128,7 @@ class Plan:
         accelerator: None for CPU.
         embeds: the model turns text into vectors.
         price: currency for a million tokens at full load; None without prices. No part of what is made.
+        source_files: how many GGUF files of the source are served as they are; 0 where the source is no GGUF.
         gpu_layers: layers on the device, for an engine that can leave some to the CPU; None: all.
     """
 
@@ -155,6 +156,7 @@ class Plan:
     price: float | None = None
     made: bool = False
     options: tuple[tuple[str, str], ...] = ()
+    source_files: int = 0
 
     @property
     def effect(self) -> Plan:

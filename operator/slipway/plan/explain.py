@@ -13,8 +13,10 @@ from slipway.plan.capacity import largest
 from slipway.plan.decision import Rejected
 from slipway.plan.facts import NodeFacts
 from slipway.plan.fitting import NODE_RESERVE
-from slipway.plan.preference import cpu_levels
+from slipway.plan.preference import cpu_levels, gguf_levels
 from slipway.plan.quantities import gib_text
+from slipway.plan.stored import stored, stored_level
+from slipway.plan.wishes import Wishes
 
 NAMED_NODES: Final = 3
 LESS: Final = "Give it more, or ask for a smaller model, less context, less concurrency or a lower level."
@@ -64,7 +66,7 @@ def reason(seen: Seen, chosen: Candidate) -> str:
     partly = f", {chosen.gpu_layers} of {facts.layers} layers on the device" if chosen.gpu_layers else ""
     waits = "" if chosen.free else " All devices are in use now: the pods wait until some are free."
     planned = " None of them exists yet: the pool adds one." if all(n.planned for n in chosen.fitting) else ""
-    comes = f", as the model comes {wishes.method}" if facts.quantization else ""
+    comes = f", as the model comes {wishes.method}" if facts.quantization and not facts.levels else ""
     return (
         f"{_why(seen, chosen)}{comes}: {billions} served by {chosen.engine.name} need "
         f"{gib_text(chosen.memory.total)} of device memory with {context} on {on}"
@@ -75,6 +77,9 @@ def reason(seen: Seen, chosen: Candidate) -> str:
 def _why(seen: Seen, chosen: Candidate) -> str:
     wishes = seen.request.wishes
     what = how_text(chosen.method, chosen.level)
+    held = stored(seen.request.facts.levels)
+    if held:
+        return _of_stored(what, chosen.tier, wishes, len(held))
     if wishes.level or (wishes.method and chosen.form != "gguf") or wishes.method == "none":
         return f"{what} as asked for" if not seen.request.facts.quantization else what
     first = chosen.tier <= 0
@@ -83,6 +88,17 @@ def _why(seen: Seen, chosen: Candidate) -> str:
         if first
         else f"{what} is the best level for {wishes.goal_text} that fits"
     )
+
+
+def _of_stored(what: str, tier: int, wishes: Wishes, count: int) -> str:
+    """Why this one of the levels that a model comes with."""
+    if wishes.level:
+        return f"{what} as asked for, and as the source has it"
+    if count == 1:
+        return f"{what} is the level that the source has"
+    if tier <= 0:
+        return f"{what} is what {wishes.goal_text} prefers of the {count} levels that the source has"
+    return f"{what} is the best for {wishes.goal_text} that fits, of the {count} levels that the source has"
 
 
 def rejected(seen: Seen, chosen: Candidate, others: Sequence[Candidate]) -> tuple[Rejected, ...]:
@@ -129,10 +145,11 @@ def _lower_levels(seen: Seen, chosen: Candidate) -> list[Rejected]:
     wishes = seen.request.wishes
     if chosen.place != HOST or chosen.form != "gguf" or wishes.level or wishes.method == "none":
         return []
-    levels = cpu_levels(wishes.goal)
+    levels = gguf_levels(seen.request, chosen.engine, cpu_levels(wishes.goal))
     why = f"loses more quality than {chosen.level}, which fits"
     found = [Rejected(level, why) for level in levels[levels.index(chosen.level) + 1 :]]
-    if "Q8_0" not in levels:
+    facts = seen.request.facts
+    if "Q8_0" not in levels and (not facts.levels or stored_level(facts, "Q8_0")):
         slower = f"{wishes.goal_text} prefers fewer bytes a token; set optimize.goal: quality to have it"
         found.insert(0, Rejected("Q8_0", slower))
     return found

@@ -29,6 +29,9 @@ class ModelFacts:
         kv_elements: elements that one token leaves in the KV cache, all layers together; 0 means keys and
             values of every KV head (compressed attention, as DeepSeek's, leaves far fewer).
         vocabulary: hash over every token with its number; empty when nobody read it.
+        levels: of a model that comes as GGUF files, each with its size, as ``slipway_runtime.gguf_files``
+            writes them; ``weight_bytes`` are of one of them. Empty for any other model.
+        remote_code: it brings Python of its own, which its config names.
     """
 
     architecture: str
@@ -51,6 +54,8 @@ class ModelFacts:
     convertible: bool = True
     kv_elements: int = 0
     vocabulary: str = ""
+    levels: str = ""
+    remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ class EngineFacts:
         capabilities: names of ``plan.capabilities.CAPABILITIES`` that it has.
         modalities: of the models that it serves.
         unstaged: ways to guess tokens that it does on one stage of a pipeline alone.
+        splits: it loads GGUF models in several files, by the name of the first.
         goals: goals for which the planner may choose it without being asked; empty: only by name.
         rank: order among engines that could serve the same, lower first.
         overhead: bytes on each device beside weights, KV cache and activations.
@@ -153,6 +159,7 @@ class EngineFacts:
     modalities: frozenset[str] = frozenset({"text"})
     unstaged: frozenset[str] = frozenset({"draft", "mlp", "medusa"})
     goals: frozenset[str] = frozenset()
+    splits: bool = False
     rank: int = 0
     overhead: int = 0
     host_memory: int = 0

@@ -104,6 +104,13 @@ def _is_bound(seen: Symptoms) -> bool:
 
 ROWS: Final[tuple[Row, ...]] = (
     Row(
+        # Nothing else counts of a Job that is held: whoever suspends it takes its pod away.
+        lambda s: s.suspended,
+        _always(reasons.QUEUED),
+        Kind.WAITING,
+        advice.suspended,
+    ),
+    Row(
         # The deadline's end takes the pod away: what it waited for is known from before only.
         lambda s: bool(s.waited),
         lambda s: s.waited,

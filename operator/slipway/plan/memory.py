@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from slipway.plan.decision import Memory, Sizes
 from slipway.plan.facts import ModelFacts
 from slipway.plan.quantities import MIB
+from slipway.plan.stored import stored
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,17 @@ OVERHEAD = 128 * MIB + SHARED_MEMORY
 
 
 def file_bytes(facts: ModelFacts, level: str) -> int:
-    """Bytes of the GGUF file at a level, within 10 % of the real one.
+    """Bytes of the GGUF file at a level, within 10 % of the real one; those of a model that comes so exactly.
 
     Args:
         facts: parameters, vocabulary and hidden size of the model.
         level: a key of ``LEVEL_BITS``.
 
     Raises:
-        KeyError: unknown level.
+        KeyError: unknown level, or one that a model that comes as GGUF files has not.
     """
+    if facts.levels:
+        return {one.level: one.bytes for one in stored(facts.levels)}[level]
     bits = LEVEL_BITS[level]
     ragged = facts.hidden_size % ROW_BLOCK != 0
     body_bits = bits.ragged if ragged else bits.usual
@@ -142,7 +145,13 @@ def engine_memory(facts: ModelFacts, level: str, context_length: int, concurrenc
 
 
 def sizes(facts: ModelFacts, level: str) -> Sizes:
-    """Bytes of the artifacts on disk: the source as listed, f16 and level as computed."""
+    """Bytes of the artifacts on disk: the source as listed, f16 and level as computed.
+
+    Of a model that comes as GGUF files the source is one level of it, and all that there is.
+    """
+    if facts.levels:
+        size = file_bytes(facts, level)
+        return Sizes(source=size, f16=size, level=size)
     return Sizes(
         source=facts.download_bytes or facts.weight_bytes,
         f16=file_bytes(facts, "F16"),

@@ -15,6 +15,7 @@ from slipway.errors import InvalidSpecError
 from slipway.plan import methods
 from slipway.plan.facts import ModelFacts
 from slipway.plan.methods import METHODS
+from slipway_runtime.gguf_files import decode
 from slipway_runtime.kv_cache import kv_elements
 from slipway_runtime.modality import EMBEDDING, OTHER, modality, refusal
 from slipway_runtime.model_figures import NAMES, language_part, nested, read_figures
@@ -79,12 +80,14 @@ def model_facts(
         download_bytes=weights,
         license="",
         vocabulary=beside.vocabulary,
+        levels="",
         quantization=method(config, beside.quantization),
         active_parameters=active_parameters(text, count, beside.routed, figures),
         experts=experts(text),
         modality=kind,
         convertible=kind != EMBEDDING,
         kv_elements=kv_elements(text, figures["layers"], figures["kv_heads"], figures["head_dim"]),
+        remote_code=bool(config.get("auto_map")),
     )
     return facts if size else _quantised_size(facts)
 
@@ -145,6 +148,8 @@ def facts_from_wire(raw: Mapping[str, Any]) -> ModelFacts:
     given = {known[key]: value for key, value in raw.items() if key in known}
     try:
         # Strict on JSON: in Python mode strictness would demand an instance, not a dict.
-        return _FACTS.validate_json(json.dumps(given), strict=True)
+        facts = _FACTS.validate_json(json.dumps(given), strict=True)
+        decode(facts.levels)
     except ValidationError as error:
         raise ValueError(f"the model's facts are incomplete: {error}") from error
+    return facts

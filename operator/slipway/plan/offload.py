@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from slipway.plan.candidate import MOSTLY, NODE, PARTLY, Candidate, Kind, Miss, Request, loss_of, option_text
+from slipway.plan.candidate import (
+    IN_PARTS,
+    MOSTLY,
+    NODE,
+    PARTLY,
+    Candidate,
+    Kind,
+    Miss,
+    Request,
+    gguf_method,
+    loss_of,
+    option_text,
+)
 from slipway.plan.companion_memory import gguf_bytes
 from slipway.plan.companions import no_gguf
 from slipway.plan.decision import Accelerator, Memory, Parallel
@@ -16,7 +28,7 @@ from slipway.plan.gpus import bandwidth
 from slipway.plan.memory import KV_BYTES as HALF
 from slipway.plan.memory import SHARED_MEMORY, engine_memory
 from slipway.plan.on_cpu import CONCURRENCIES, HOST_BANDWIDTH, MAX_THREADS, cpu_request
-from slipway.plan.preference import SMALL_DEVICE, gpu_levels, tier
+from slipway.plan.preference import SMALL_DEVICE, gguf_levels, gpu_levels, tier
 from slipway.plan.quantities import GIB, MIB, gib_text, round_up
 from slipway.plan.speed import EFFICIENCY
 
@@ -32,8 +44,11 @@ MOST: Final = 0.75
 def candidates(request: Request, kind: Kind, engine: EngineFacts) -> Iterator[Candidate | Miss]:
     """Levels as the goal prefers them: with all layers on devices, then with most, then with some."""
     wishes, facts = request.wishes, request.facts
-    level_wished = wishes.level or ("F16" if wishes.method == "none" else "")
-    levels = (level_wished,) if level_wished else gpu_levels(wishes.goal)
+    levels = gguf_levels(request, engine, gpu_levels(wishes.goal))
+    if not levels:
+        reason = IN_PARTS.format(engine=engine.name)
+        yield Miss(option_text(engine.name, "gguf", "GGUF", kind.text), reason)
+        return
     if not facts.convertible:
         yield Miss(
             option_text(engine.name, "gguf", levels[0], kind.text), "llama.cpp can't convert this model"
@@ -87,7 +102,7 @@ def _candidate(
     own = max(1, wishes.share // gpu.shares)
     return Candidate(
         engine=engine,
-        method="none" if level in ("F16", "BF16") else "gguf",
+        method=gguf_method(level),
         level=level,
         form="gguf",
         at_load=False,

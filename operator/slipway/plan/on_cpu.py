@@ -7,7 +7,17 @@ from dataclasses import replace
 from typing import Final
 
 from slipway.api.optimize import FOLDERS
-from slipway.plan.candidate import HOST, NO_NODE, Candidate, Miss, Request, loss_of, requests_text
+from slipway.plan.candidate import (
+    HOST,
+    IN_PARTS,
+    NO_NODE,
+    Candidate,
+    Miss,
+    Request,
+    gguf_method,
+    loss_of,
+    requests_text,
+)
 from slipway.plan.capacity import largest
 from slipway.plan.companion_memory import beside, gguf_bytes
 from slipway.plan.companions import no_gguf
@@ -17,7 +27,7 @@ from slipway.plan.facts import CPU, EngineFacts, ModelFacts, NodeFacts
 from slipway.plan.fitting import NODE_RESERVE
 from slipway.plan.memory import SHARED_MEMORY, engine_memory
 from slipway.plan.methods import level_of, weight_bytes
-from slipway.plan.preference import cpu_levels
+from slipway.plan.preference import cpu_levels, gguf_levels
 from slipway.plan.quantities import GIB, MIB, gib_text, round_up
 from slipway.plan.servable import Way, unmakeable
 
@@ -75,7 +85,7 @@ def _asked(request: Request, engine: EngineFacts) -> tuple[str, ...]:
 
 def _gguf(request: Request, engine: EngineFacts, usable: Sequence[NodeFacts]) -> Iterator[Candidate | Miss]:
     wishes, facts = request.wishes, request.facts
-    if facts.quantization:
+    if facts.quantization and not facts.levels:
         yield Miss(f"{engine.name} on CPU", f"weights that come as {facts.quantization} can't become GGUF")
         return
     if not facts.convertible or facts.modality not in engine.modalities:
@@ -84,14 +94,16 @@ def _gguf(request: Request, engine: EngineFacts, usable: Sequence[NodeFacts]) ->
     if why := no_gguf(request.companions):
         yield Miss(f"{engine.name} on CPU", why)
         return
-    fixed = wishes.level or ("F16" if wishes.method == "none" else "")
-    levels = (fixed,) if fixed else cpu_levels(wishes.goal)
+    levels = gguf_levels(request, engine, cpu_levels(wishes.goal))
+    if not levels:
+        yield Miss(f"{engine.name} on CPU", IN_PARTS.format(engine=engine.name))
+        return
     for position, level in enumerate(levels):
         for concurrency in (wishes.concurrency,) if wishes.concurrency else CONCURRENCIES:
             plain = engine_memory(facts, level, wishes.context_length, concurrency)
             more = gguf_bytes(request.companions, wishes.context_length, concurrency)
             memory = replace(plain, companions=more)
-            method = "none" if level in ("F16", "BF16") else "gguf"
+            method = gguf_method(level)
             found = _on_nodes(request, engine, (method, level, position), memory, concurrency, usable)
             yield found
             if isinstance(found, Candidate):

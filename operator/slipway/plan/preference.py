@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Final
 
-from slipway.plan.candidate import MOSTLY, NODE, Candidate
+from slipway.plan.candidate import MOSTLY, NODE, Candidate, Request, gguf_loss
+from slipway.plan.facts import EngineFacts
 from slipway.plan.quantities import GIB
+from slipway.plan.stored import stored
+from slipway_runtime.gguf_files import Stored
 
 CPU_QUALITY: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 """Levels for goal quality, best first; Q8_0 loses less than 1 %, so F16 is only served when asked for."""
@@ -40,6 +44,38 @@ def gpu_levels(goal: str) -> tuple[str, ...]:
 def cpu_levels(goal: str) -> tuple[str, ...]:
     """GGUF levels on CPU, best first."""
     return CPU_QUALITY if goal == "quality" else CPU_BALANCED
+
+
+def gguf_levels(request: Request, engine: EngineFacts, listed: Sequence[str]) -> tuple[str, ...]:
+    """Levels to try for this engine, best first; none where the model comes in parts that it can't load.
+
+    That is what the spec names; else the goal's list, or what stands for it among the levels that the model
+    comes with. There each entry stands for itself, or for the nearest level that loses no less, and less than
+    the entry behind it; the first may stand for the nearest better one. So rules are those of made levels.
+    """
+    wishes, facts = request.wishes, request.facts
+    fixed = wishes.level or ("F16" if wishes.method == "none" else "")
+    if not facts.levels:
+        return (fixed,) if fixed else tuple(listed)
+    held = [one for one in stored(facts.levels) if engine.splits or one.parts == 1]
+    if fixed:
+        return (fixed,) if any(one.level == fixed for one in held) else ()
+    return tuple(standing(held, listed))
+
+
+def standing(held: Sequence[Stored], listed: Sequence[str]) -> list[str]:
+    """Levels among those that a model comes with, in the place of a goal's list; see ``gguf_levels``."""
+    taken: list[str] = []
+    for name, following in zip(listed, [*listed[1:], ""], strict=True):
+        low, high = gguf_loss(name), gguf_loss(following) if following else inf
+        near = [one for one in held if low <= gguf_loss(one.level) < high]
+        better = [one for one in held if gguf_loss(one.level) < low] if not taken else []
+        if near:
+            least = min(near, key=lambda one: (one.level != name, gguf_loss(one.level), one.bytes))
+            taken.append(least.level)
+        elif better:
+            taken.append(min(better, key=lambda one: (-gguf_loss(one.level), one.bytes)).level)
+    return taken
 
 
 def tier(goal: str, method: str, position: int, *, small: bool) -> int:

@@ -37,6 +37,7 @@ class Symptoms:
         evicted: the kubelet's words when it ended the pod to save its node.
         job: name of the Job, empty for an engine.
         podless_seconds: how long a Job that should run has had no pod at all.
+        suspended: the Job is, by Kueue or by hand; queue: the queue of Kueue that it is for, if one.
     """
 
     failed: bool = False
@@ -64,3 +65,5 @@ class Symptoms:
     evicted: str = ""
     job: str = ""
     podless_seconds: float = 0.0
+    suspended: bool = False
+    queue: str = ""

@@ -12,7 +12,9 @@ from slipway.errors import InvalidSpecError
 from slipway.plan.facts import EngineFacts, ModelFacts
 from slipway.plan.methods import METHODS, levels_of
 from slipway.plan.quantities import quantity
+from slipway.plan.stored import wished_level
 from slipway_runtime.contract import LEVELS
+from slipway_runtime.gguf_files import GGUF
 
 DEFAULT_CONTEXT = 4096
 SIXTEEN_BITS = ("F16", "BF16")
@@ -100,6 +102,9 @@ def read_wishes(spec: ModelDeploymentSpec, facts: ModelFacts, engines: tuple[Eng
 def _method_and_level(spec: ModelDeploymentSpec, optimize: Optimize, facts: ModelFacts) -> tuple[str, str]:
     method = "" if optimize.method in (None, "auto") else str(optimize.method)
     level = "" if optimize.level in (None, "auto") else str(optimize.level)
+    if facts.levels:
+        _refuse_again(spec, facts, method)
+        return GGUF, wished_level(spec.model.source, facts, level)
     names = [name for name in reversed(list(METHODS)) if name not in ("none", "gguf")]
     others = {one: name for name in names for one in levels_of(name)}  # of several methods, the first
     if method == "fp8" and optimize.calibration and not level:

@@ -28,6 +28,8 @@ from slipway_runtime.benchmark.endpoint import (
     require_answer,
 )
 from slipway_runtime.errors import ToolError
+from slipway_runtime.gguf_files import ENDING
+from slipway_runtime.gguf_tokenizer import write_tokenizer
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.tool import find_program, run_tool
@@ -68,12 +70,20 @@ def benchmark(job: Job) -> dict[str, Any]:
 
 def measure_text(job: Job, load: Load) -> tuple[str, list[dict[str, Any]]]:
     """Return guidellm with its version, and the figures of ``read_level`` for each concurrency."""
-    tokenizer = job.parent_published
-    files.require_file(tokenizer / CONFIG, "fetch of the source artifact")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        tokenizer = find_tokenizer(job.parent_published, Path(folder) / "tokenizer")
         report = run_load(job, load, tokenizer, Path(folder))
     version = report.get("metadata", {}).get("guidellm_version", "")
     return f"guidellm {version}".strip(), [read_level(measured) for measured in report["benchmarks"]]
+
+
+def find_tokenizer(source: Path, made: Path) -> Path:
+    """Return the folder of the model's tokenizer; of a source that came as GGUF one is made from the file."""
+    models = sorted(source.glob(f"model*{ENDING}"))
+    if models and not (source / CONFIG).is_file():
+        return write_tokenizer(models[0], made)
+    files.require_file(source / CONFIG, "fetch of the source artifact")
+    return source
 
 
 def run_load(job: Job, load: Load, tokenizer: Path, folder: Path) -> dict[str, Any]:

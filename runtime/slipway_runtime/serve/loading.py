@@ -1,6 +1,6 @@
 """From a folder to a model that generates: device, type, quantisation and attention. Called by ``server``.
 
-Only safetensors, only local files, and no code of the model's own.
+Only safetensors, only local files, and no code of the model's own unless the options trust it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ CONTEXT_NAMES = (
     "n_ctx",
 )
 """What configs of different families call the context length."""
-LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load_model(options: Options) -> TransformersModel:
@@ -47,11 +46,16 @@ def load_model(options: Options) -> TransformersModel:
     from transformers import AutoTokenizer
 
     model = load_weights(options, device)
-    tokenizer = AutoTokenizer.from_pretrained(options.model, **LOCAL)
+    tokenizer = AutoTokenizer.from_pretrained(options.model, **local(options))
     context_length = choose_context(options.context_length, read_context(model.config))
     took = time.monotonic() - began
     LOGGER.info("loaded %s on %s as %s in %.1f s", options.name, model.device, model.dtype, took)
     return TransformersModel(model, tokenizer, context_length)
+
+
+def local(options: Options) -> dict[str, Any]:
+    """Return the arguments by which transformers reads nothing but the folder, and runs what is trusted."""
+    return {"local_files_only": True, "trust_remote_code": options.trust_remote_code}
 
 
 def require_weights(folder: Path) -> None:
@@ -117,10 +121,10 @@ def load_weights(options: Options, device: str) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     try:
-        config = AutoConfig.from_pretrained(options.model, **LOCAL)
+        config = AutoConfig.from_pretrained(options.model, **local(options))
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model = kind.from_pretrained(
-            options.model, config=config, **build_arguments(options, device), **LOCAL
+            options.model, config=config, **build_arguments(options, device), **local(options)
         )
     except ImportError as error:
         raise RequestError("MissingInput", f"a package that the options need is missing: {error}") from error
@@ -168,10 +172,11 @@ def refuse_model(options: Options, error: Exception) -> StageError:
     """Return what transformers' error means."""
     import transformers
 
+    code = "" if options.trust_remote_code else " (a model's own code runs only with --trust-remote-code)"
     return DataError(
         "UnsupportedArchitecture",
-        f"transformers {transformers.__version__} can't load {options.model} "
-        f"(a model's own code is never run): {type(error).__name__}: {error}",
+        f"transformers {transformers.__version__} can't load {options.model}{code}: "
+        f"{type(error).__name__}: {error}",
     )
 
 

@@ -40,6 +40,7 @@ class Options:
         top_p: the same.
         top_k: the same.
         attention: implementation of attention; None is transformers' own choice.
+        trust_remote_code: Python files of the model's folder may run.
     """
 
     model: Path
@@ -58,6 +59,7 @@ class Options:
     top_p: float | None = None
     top_k: int | None = None
     attention: str | None = None
+    trust_remote_code: bool = False
 
 
 def between(
@@ -97,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--threads", type=positive, metavar="N", help="torch's CPU threads")
     add("--device", choices=DEVICES, default="auto", help="auto: the first accelerator, else the CPU")
     add("--quantization", choices=QUANTIZATIONS, default="none", help="while loading, by bitsandbytes")
+    add("--trust-remote-code", action="store_true", help="run Python files of the model's folder")
     add("--attention", choices=ATTENTIONS, help="default: transformers' choice")
     defaults = parser.add_argument_group("for requests that say nothing")
     add = defaults.add_argument

@@ -6,12 +6,14 @@ imports sit inside functions.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
+from slipway_runtime.allowed_hosts import require_host
 from slipway_runtime.certificates import trust
 from slipway_runtime.errors import RequestError
 from slipway_runtime.job import Job
@@ -44,7 +46,14 @@ class Listing:
 
 
 class Repository(Protocol):
-    """A connection to one repository. Its methods raise StageErrors only, and OSError for the local disk."""
+    """A connection to one repository. Its methods raise StageErrors only, and OSError for the local disk.
+
+    Attributes:
+        endpoint: URL of the server that is asked, empty where none is; those that it sends us on to are
+            checked by the source.
+    """
+
+    endpoint: str
 
     def list_files(self, revision: str) -> Listing:
         """Resolve a branch, tag or commit and list what it holds."""
@@ -54,6 +63,14 @@ class Repository(Protocol):
 
     def download(self, commit: str, file: RemoteFile, target: Path) -> None:
         """Bring the file to ``target``, going on behind the bytes that are already there."""
+
+
+@runtime_checkable
+class Sealed(Protocol):
+    """A repository of which some digests hold for several files together."""
+
+    def verify(self, folder: Path, files: Iterable[RemoteFile]) -> None:
+        """Hold the files that were brought to a folder against those digests; DataError when they differ."""
 
 
 class Source(Protocol):
@@ -75,11 +92,18 @@ def load(scheme: str) -> Source:
 
 
 def connect(job: Job) -> Repository:
-    """Return a connection to the repository that the job names; RequestError for an unknown scheme."""
+    """Return a connection to the repository that the job names.
+
+    Raises:
+        RequestError: UnknownScheme, or HostNotAllowed by ``allowed_hosts``.
+    """
     uri = job.source or job.require("SLIPWAY_SOURCE")
     scheme, separator, _ = uri.partition("://")
     if not separator or scheme not in SCHEMES:
         known = ", ".join(f"{known}:// ({load(known).EXAMPLE})" for known in SCHEMES)
         raise RequestError("UnknownScheme", f"no source for {uri!r}; known are: {known}")
     trust(job.environment)
-    return load(scheme).connect(job)
+    repository = load(scheme).connect(job)
+    if repository.endpoint:
+        require_host(job.environment, repository.endpoint)
+    return repository

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slipway_runtime.allowed_hosts import guard
 from slipway_runtime.errors import (
     DataError,
     DeniedError,
@@ -26,8 +27,18 @@ from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.progress import format_bytes
 from slipway_runtime.sources import Listing, RemoteFile
+from slipway_runtime.web import (
+    FORBIDDEN,
+    NOT_FOUND,
+    PARTIAL_CONTENT,
+    REQUEST_SECONDS,
+    UNAUTHORIZED,
+    is_passing,
+    unanswered,
+)
 
 if TYPE_CHECKING:
+    import httpx2
     from huggingface_hub import DatasetInfo, HfApi, ModelInfo
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -37,12 +48,6 @@ REPOSITORY = re.compile(r"hf://(datasets/)?([A-Za-z0-9][\w.-]*/[\w.-]+|[A-Za-z0-
 PUBLIC_ENDPOINT = "https://huggingface.co"
 DATASET = "dataset"
 """The hub's own name of the kind."""
-REQUEST_SECONDS = 30.0
-"""A hub that says nothing for this long counts as down; the operator tries again with backoff."""
-FORBIDDEN, UNAUTHORIZED, NOT_FOUND = 403, 401, 404
-PASSING = frozenset({408, 425, 429})
-"""4xx that say "later"; all others say the same however often they are asked."""
-SERVER_ERRORS = 500
 
 
 def connect(job: Job) -> HubRepository:
@@ -52,8 +57,26 @@ def connect(job: Job) -> HubRepository:
         raise RequestError(
             "UnknownScheme", f"{job.source!r} is no address of the form hf://ORG/NAME, as in {EXAMPLE}"
         )
+    _guard_requests(job)
     kind = DATASET if match[1] else "model"
     return HubRepository(match[2], (job.endpoint or PUBLIC_ENDPOINT).rstrip("/"), job.token(), kind)
+
+
+def _guard_requests(job: Job) -> None:
+    """Have huggingface_hub's client ask before every request whether its host is allowed.
+
+    The hub sends downloads on to other hosts; the client calls its hooks for each of them.
+    """
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def make() -> httpx2.Client:
+        client = default_client_factory()
+        hooks = client.event_hooks
+        client.event_hooks = hooks | {"request": [*hooks["request"], guard(job.environment)]}
+        return client
+
+    set_client_factory(make)
 
 
 class HubRepository:
@@ -96,7 +119,7 @@ class HubRepository:
             if response.is_error:
                 response.read()
             hf_raise_for_status(response)
-            skip = 0 if response.status_code == 206 else start  # noqa: PLR2004 - Partial Content
+            skip = 0 if response.status_code == PARTIAL_CONTENT else start
             for block in response.iter_bytes():
                 wanted += block
                 if len(wanted) >= skip + length:
@@ -156,14 +179,7 @@ class HubRepository:
                 "RepositoryNotFound", f"{self.name!r} is no name of a repository: {error}"
             ) from error
         except httpx2.HTTPError as error:
-            hint = "CERTIFICATE_VERIFY_FAILED" in str(error)
-            advice = (
-                "Name the certificate authority that signed it" if hint else "It is tried again by itself"
-            )
-            message = (
-                f"no answer from {self.endpoint} about {self.name} ({what}): {type(error).__name__} {error}"
-            )
-            raise TransientError("HubUnavailable", f"{message}. {advice}") from error
+            raise unanswered(self.endpoint, f"{self.name} ({what})", error) from error
         except ValueError as error:
             # A login page or a proxy's notice instead of JSON; it may be gone soon, so a few tries are made.
             raise ToolError(
@@ -209,7 +225,7 @@ class HubRepository:
                 advice = "give the token's account access"
             message = f"{host} forbids {what} of {place} (403): {advice}, or let the proxy pass {host}"
             return DeniedError("AccessDenied", message)
-        if status < SERVER_ERRORS and status not in PASSING:
+        if not is_passing(status):
             message = f"{host} refuses {what} of {place} for good: it answered {status}"
             return RequestError("HubRefused", message)
         return TransientError(

@@ -14,7 +14,7 @@ import yaml
 
 from slipway import __version__, resources
 from slipway.cli import build_parser
-from slipway.settings import Images, Scraper, Settings, read_settings
+from slipway.settings import Images, Scraper, Settings, Sources, read_settings
 from tests.support.helm import CHART, NAMESPACE, ROOT, find, find_helm, helm, render
 
 CASES = Path(__file__).parent / "cases"
@@ -79,12 +79,20 @@ def test_crds_can_be_left_out() -> None:
         ("operator.logLevel=trace", "value must be one of 'debug', 'info', 'warning', 'error'"),
         ("images.operator.digest=sha256:abc", "does not match pattern"),
         ("hub.endpoint=hub.example", "does not match pattern"),
+        ("mirror=mirror.example", "does not match pattern"),
+        ("sources.s3.endpoint=minio:9000", "does not match pattern"),
+        ("sources.s3.bucket=a", "additional properties 'bucket' not allowed"),
+        ("sources.pvc.endpoint=http://a", "additional properties 'pvc' not allowed"),
+        ("sources.allowedHosts={https://a.example}", "does not match pattern"),
         ("watchNamespaces={Team_A}", "does not match pattern"),
         ("podSecurity.fsGroup=0", "minimum: got 0, want 1"),
         ("networkPolicy.scrapers[0].pods=x", "additional properties 'pods' not allowed"),
         ("networkPolicy.scrapers[0].namespace=Team_A", "does not match pattern"),
         ("jobs.deadlineSeconds=0", "minimum: got 0, want 60"),
         ("jobs.memoryFactor=0", "minimum: got 0, want 1"),
+        ("jobs.maxConcurrent=-1", "minimum: got -1, want 0"),
+        ("jobs.priorityClassName=Batch", "does not match pattern"),
+        ("jobs.ttlSeconds=60", "minimum: got 60, want 600"),
         ("networkPolicy.hubPorts={0}", "minimum: got 0, want 1"),
     ],
 )
@@ -178,6 +186,17 @@ def test_every_value_reaches_the_settings() -> None:
             pull_secrets=("registry", "second"),
         ),
         hub_endpoint="https://hub.example",
+        sources=Sources(
+            mirror="https://mirror.example",
+            endpoints=(
+                ("modelscope", "https://modelscope.example"),
+                ("oci", "https://registry.example"),
+                ("ollama", "https://ollama.example"),
+                ("s3", "http://minio.storage.svc:9000"),
+            ),
+            allowed_hosts=(".example", "minio.storage.svc"),
+            s3_region="eu-1",
+        ),
         job_env=(
             ("HTTPS_PROXY", proxy),
             ("HTTP_PROXY", proxy),
@@ -191,6 +210,9 @@ def test_every_value_reaches_the_settings() -> None:
         storage_class="fast",
         job_deadline_seconds=3600,
         job_memory_factor=2,
+        job_limit=0,
+        job_priority_class="batch",
+        job_ttl_seconds=600,
         hub_ports=(8090, 8443),
         scrapers=(Scraper("monitoring", (("app", "prometheus"), ("tier", "x"))), Scraper("agents")),
         fs_group=None,

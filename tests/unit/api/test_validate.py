@@ -20,7 +20,7 @@ def deployment(**spec: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("case", RIGHT, ids=lambda case: case.id)
 def test_right_is_parsed(case: Case) -> None:
     assert problems(case.obj) == []
-    assert parse(case.obj).model.source == SOURCE
+    assert parse(case.obj).model.source == case.model["source"]
 
 
 @pytest.mark.parametrize("case", WRONG, ids=lambda case: case.id)
@@ -59,7 +59,11 @@ def test_all_mistakes_come_at_once() -> None:
         ({"optimize": {"level": "iq2_m"}}, reasons.UNKNOWN_LEVEL, "needs an importance matrix"),
         ({"optimize": {"levle": "Q4_K_M"}}, reasons.INVALID_SPEC, "did you mean level?"),
         ({"optimize": {"goal": "thruput"}}, reasons.INVALID_SPEC, "did you mean throughput?"),
-        ({"model": {"source": "s3://acme/model"}}, reasons.UNKNOWN_SCHEME, "s3:// is not known; Known: hf"),
+        (
+            {"model": {"source": "hff://acme/model"}},
+            reasons.UNKNOWN_SCHEME,
+            "hff:// is not known; did you mean hf",
+        ),
         ({"model": {"source": "gpt-oss"}}, reasons.INVALID_SOURCE, "hf://ORG/NAME"),
         ({"model": {"source": "hf://gpt"}}, reasons.INVALID_SOURCE, "hf://ORG/NAME"),
         ({"model": {"source": 7}}, reasons.INVALID_SOURCE, "hf://ORG/NAME"),

@@ -41,8 +41,8 @@ def test_all_pass_prints_a_line_each(
 ) -> None:
     assert call("-f", saved(tmp_path, {"checklist": wire})) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "qwen: 17/17 passed, profile edge"
-    assert len(out) == 18
+    assert out[0] == "qwen: 18/18 passed, profile edge"
+    assert len(out) == 19
     assert all(line.startswith("PASS  ") for line in out[1:])
 
 
@@ -150,7 +150,7 @@ def test_the_namespace_is_the_contexts_as_with_kubectl(
     server, asked = api
     config = kubeconfig(tmp_path, server)
     assert call("qwen", "--kubeconfig", config) == 0
-    assert "17/17 passed" in capsys.readouterr().out
+    assert "18/18 passed" in capsys.readouterr().out
     assert call("qwen", "--kubeconfig", config, "--context", "bare") == 2
     assert "no such model" in capsys.readouterr().err
     assert call("qwen", "--kubeconfig", config, "--context", "bare", "-n", "team") == 0

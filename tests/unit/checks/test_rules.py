@@ -186,6 +186,24 @@ def test_a_level_without_a_published_band_only_has_to_be_measured(change: Change
     assert (result.result, result.threshold) == ("PASS", "measured")
 
 
+@pytest.mark.parametrize(
+    ("level", "files", "form", "expected"),
+    [
+        ("Q4_K_M", 1, "gguf", "QualityUnknown: Q4_K_M was not measured, the model comes so (published for"),
+        ("UD-Q4_K_XL", 3, "gguf", "QualityUnknown: UD-Q4_K_XL was not measured, the model comes so"),
+        ("W4A16", 0, "safetensors", "QualityUnknown: W4A16 was not measured, the model comes so"),
+    ],
+)
+def test_the_loss_of_weights_that_came_quantised_is_unknown(
+    level: str, files: int, form: str, expected: str, healthy: Input, one: One
+) -> None:
+    plan = dataclasses.replace(healthy.plan, level=level, source_files=files, form=form)
+    result = one("quality-loss", dataclasses.replace(healthy, plan=plan, artifact_status={"sizeBytes": 1}))
+    assert result.result == "WARN"
+    assert result.value.startswith(expected)
+    assert "original weights" in result.fix
+
+
 def test_f16_has_no_loss_to_measure(healthy: Input, one: One) -> None:
     plan = dataclasses.replace(healthy.plan, method="none", level="F16")
     given = dataclasses.replace(healthy, plan=plan, artifact_status={"sizeBytes": 1})
@@ -267,3 +285,18 @@ def test_guessing_at_high_concurrency_warns_whatever_is_taken(healthy: Input, on
 def test_without_guesses_there_is_nothing_to_accept(healthy: Input, one: One) -> None:
     plain = dataclasses.replace(healthy, spec=healthy.spec.model_copy(update={"engine": None}))
     assert one("speculative-acceptance", plain).result == "SKIP"
+
+
+def test_trusted_code_is_warned_of(healthy: Input, change: Change, one: One) -> None:
+    model = {"model": {"source": "hf://acme/own", "trustRemoteCode": True}, "replicas": 2}
+    trusting = change("spec", ModelDeploymentSpec.model_validate(model))
+    result = one("remote-code", trusting)
+    assert (result.result, result.value) == (
+        "WARN",
+        "Python of hf://acme/own may run while it is converted; the engine reads GGUF alone",
+    )
+    weights = dataclasses.replace(
+        healthy.plan, method="none", level="BF16", form="safetensors", engine="vllm"
+    )
+    result = one("remote-code", dataclasses.replace(trusting, plan=weights))
+    assert (result.result, result.value) == ("WARN", "Python of hf://acme/own may run in vllm")

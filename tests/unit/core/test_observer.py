@@ -13,6 +13,7 @@ from slipway.apply import Applier
 from slipway.errors import NotFoundError, UnavailableError
 from slipway.kube import Kube
 from slipway.observe.observer import Observer
+from slipway.observe.slots import Slots
 from slipway.queue import Key
 from slipway.reconcile import Reconciler
 from slipway.resources import Resource
@@ -114,7 +115,10 @@ async def test_a_claim_gets_its_label_back() -> None:
     # Nobody uses it, so that the pass itself would delete it: what it writes is not this test's.
     api.delete = _deleted  # type: ignore[attr-defined]
     api.create = _posted  # type: ignore[attr-defined]
-    await Reconciler(seen, applier, Settings(), lambda: now).reconcile(KEY)
+    slots = Slots(
+        0, seen.store(resources.JOB), seen.store(resources.ARTIFACT), print, lambda: 0.0, lambda: now
+    )
+    await Reconciler(seen, slots, applier, Settings(), lambda: now).reconcile(KEY)
     assert api.patched == [{"metadata": {"uid": "pvc", "labels": MANAGED}}]
     held = seen.store(resources.CLAIM).get("n", "m-1")
     assert held is not None

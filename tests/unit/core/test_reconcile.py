@@ -12,6 +12,7 @@ from slipway.apply import Applier
 from slipway.errors import RejectedError
 from slipway.kube import Kube
 from slipway.observe.observer import Observer
+from slipway.observe.slots import Slots
 from slipway.passes.outcome import Outcome
 from slipway.reconcile import Reconciler
 from slipway.resources import Resource
@@ -48,7 +49,7 @@ def raw(kind: str) -> Raw:
 
 async def write(api: Api) -> None:
     applier = Applier(cast("Kube", api), lambda _: None, "me")
-    reconciler = Reconciler(cast("Observer", None), applier, Settings(), lambda: NOW)
+    reconciler = Reconciler(cast("Observer", None), cast("Slots", None), applier, Settings(), lambda: NOW)
     conditions = [{"type": "Ready", "status": "False", "reason": "Building", "message": "x"}]
     kinds = ("NetworkPolicy", "Deployment", "Service")
     outcome = Outcome(

@@ -40,3 +40,15 @@ def test_a_nodes_changed_condition_wakes_the_models_that_run_there() -> None:
 
 def test_other_news_of_a_node_wake_no_settled_model() -> None:
     assert routes.keys(stores(), node("one"), node("one", labels={"a": "b"})) == set()
+
+
+def test_a_models_new_label_reaches_its_artifacts_and_its_status_does_not() -> None:
+    caches = stores()
+    owner = {"uid": "here", "kind": "ModelDeployment", "name": "here", "apiVersion": "slipway.dev/v1alpha1"}
+    meta = {"name": "source", "namespace": "n", "uid": "a", "ownerReferences": [owner]}
+    caches["ModelArtifact"].put({"kind": "ModelArtifact", "metadata": meta, "spec": {}})
+    (before,) = caches["ModelDeployment"].find("uid:here")
+    queue = {"labels": {"kueue.x-k8s.io/queue-name": "team"}}
+    artifact = Key("ModelArtifact", "n", "source")
+    assert artifact in routes.keys(caches, before, {**before, "metadata": {**before["metadata"], **queue}})
+    assert artifact not in routes.keys(caches, before, {**before, "status": {}})

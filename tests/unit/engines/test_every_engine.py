@@ -12,6 +12,7 @@ import pytest
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import ENGINES, EngineDef, Launch, decide, problems
+from slipway.engines.base import GGUF_CAPABILITIES
 from slipway.plan.capabilities import CAPABILITIES
 from slipway.plan.companions import Companion
 from slipway.plan.decision import Plan
@@ -42,8 +43,10 @@ FIELDS: dict[str, dict[str, Any]] = {
     "speculative-mlp": {"speculative": {"method": "mlp", "draft": DRAFT}},
     "speculative-medusa": {"speculative": {"method": "medusa", "draft": DRAFT}},
     "adapters": {"adapters": [adapter("sql"), adapter("tone")]},
+    "remote-code": {"trustRemoteCode": True},
 }
-"""Capability to the fields that ask for it: of the engine, but for adapters, which are the model's."""
+"""Capability to the fields that ask for it: of the engine, but for those of ``OF_THE_MODEL``."""
+OF_THE_MODEL = ("adapters", "trustRemoteCode")
 GUESSES = frozenset({"speculative-ngram", "speculative-draft", "speculative-mlp", "speculative-medusa"})
 """One of them at a time."""
 PLANNED = frozenset({"tensor-parallel", "pipeline-parallel", "data-parallel", "memory-share", "multi-node"})
@@ -68,13 +71,16 @@ PARSERS: dict[str, Callable[[list[str]], list[str]]] = {
 }
 
 
+def reads_gguf(engine: EngineDef) -> bool:
+    return {one.method for loads in engine.facts.loads.values() for one in loads} == {"gguf"}
+
+
 def machine(engine: EngineDef) -> Any:
     return node_facts(gpu_node("h100", "h")) if "nvidia" in engine.facts.loads else NODES["server-64"]
 
 
 def wished(engine: EngineDef, **fields: Any) -> ModelDeploymentSpec:
-    adapters = fields.pop("adapters", None)
-    model = {"source": "hf://acme/model"} | ({"adapters": adapters} if adapters else {})
+    model = {"source": "hf://acme/model"} | {one: fields.pop(one) for one in OF_THE_MODEL if one in fields}
     return spec(model=model, engine={"name": engine.name, **fields})
 
 
@@ -152,6 +158,8 @@ def test_no_capability_is_claimed_that_changes_nothing(engine: EngineDef) -> Non
     for name in sorted(engine.facts.capabilities & FIELDS.keys()):
         if name in PLANNED and engine.name == "llamacpp":
             continue
+        if name in GGUF_CAPABILITIES and reads_gguf(engine):
+            continue  # there is no code to run
         plain, asked = (started(engine, launch(engine, **fields)) for fields in ({}, FIELDS[name]))
         assert plain != asked, name
 
@@ -187,6 +195,14 @@ def test_probes_and_hooks_are_read_by_a_shell(engine: EngineDef) -> None:
         assert subprocess.run(["sh", "-n", "-c", script], check=False).returncode == 0
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 120
     assert engine.readiness_probe["httpGet"]["path"].startswith("/")
+
+
+def test_code_of_the_model_runs_only_where_it_is_trusted(engine: EngineDef) -> None:
+    assert "remote-code" in engine.facts.capabilities
+    for fields in ({}, FIELDS["remote-code"]):
+        found = [one for one in engine.args(launch(engine, **fields)) if "trust" in one]
+        wanted = bool(fields) and not reads_gguf(engine)
+        assert [one.replace("_", "-") for one in found] == (["--trust-remote-code"] if wanted else [])
 
 
 def test_a_wish_beyond_an_engine_is_refused_with_its_field(engine: EngineDef) -> None:

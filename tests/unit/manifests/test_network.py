@@ -178,7 +178,7 @@ def test_behind_the_address_of_a_service_the_ports_have_to_be_told(artifact_owne
 
 
 def test_policy_of_jobs_takes_no_name_that_a_model_can_have(owner: Owner) -> None:
-    name = build_model_job_policy(owner, Settings())["metadata"]["name"]
+    name = build_model_job_policy(owner, spec(), Settings())["metadata"]["name"]
     assert {
         one.path for one in problems({"metadata": {"name": name}, "spec": {"model": {"source": "hf://a/b"}}})
     }
@@ -194,7 +194,7 @@ def test_other_artifacts_reach_nothing_at_all(artifact_owner: Owner, level: str)
 
 
 def test_jobs_of_a_model_reach_hub_and_own_engine(owner: Owner) -> None:
-    policy = build_model_job_policy(owner, Settings())
+    policy = build_model_job_policy(owner, spec(), Settings())
     assert policy["metadata"]["name"] == "chat.jobs"
     engine = {"slipway.dev/model": "chat", "app.kubernetes.io/component": "engine"}
     assert {"podSelector": {"matchLabels": engine}} in policy["spec"]["egress"][-1]["to"]

@@ -66,8 +66,10 @@ def test_a_pool_of_a_bare_model_says_little() -> None:
 def test_the_object_is_owned_and_labelled(owner: Owner) -> None:
     whole = spec(pools=[{"name": "l4"}])
     assert whole.pools
-    found = build_pool(owner, whole, whole.pools[0], 1, {"slipway.dev/retry": "1"})
+    queue = {"kueue.x-k8s.io/queue-name": "team"}
+    found = build_pool(owner, whole, whole.pools[0], 1, {"slipway.dev/retry": "1"}, queue)
     meta = found["metadata"]
+    assert queue.items() <= meta["labels"].items()
     assert (found["kind"], meta["name"], meta["annotations"]) == (
         "ModelDeployment", "chat-l4", {"slipway.dev/retry": "1"},
     )  # fmt: skip

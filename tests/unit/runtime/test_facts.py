@@ -138,5 +138,5 @@ def test_the_keys_are_the_operators() -> None:
         "".join([first, *map(str.title, rest)])
         for first, *rest in (f.name.split("_") for f in fields(ModelFacts))
     }
-    # The inspection adds the vocabulary where a draft asks for it.
-    assert {*facts(LLAMA), "vocabulary"} == wanted
+    # The inspection adds the vocabulary where a draft asks for it, and the levels of a source of GGUF files.
+    assert {*facts(LLAMA), "vocabulary", "levels", "remoteCode"} == wanted

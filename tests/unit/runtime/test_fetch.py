@@ -11,8 +11,9 @@ import pytest
 from slipway_runtime import files
 from slipway_runtime.contract import Exit
 from slipway_runtime.errors import StageError
-from slipway_runtime.fetch import fetch, git_blob_id
+from slipway_runtime.fetch import fetch, git_blob_id, prepare_folder
 from slipway_runtime.inspection import inspect
+from slipway_runtime.sources import RemoteFile
 
 from .conftest import Bench, HubServer, build_repository, build_safetensors, downloading
 
@@ -186,3 +187,14 @@ def test_git_blob_id_is_gits(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"Hello, World!")
     assert git_blob_id(path) == "b45ef6fec89518d314f546fd6c3025367b721684"  # git hash-object
+
+
+def test_the_file_of_an_earlier_pin_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    unmarked, marked = RemoteFile("model.gguf", 4), RemoteFile("marked.gguf", 4, sha256="ab")
+    folder = prepare_folder(tmp_path / "partial", "sha256:1", [unmarked, marked])
+    for name in ("model.gguf.part", "marked.gguf"):
+        (folder / name).write_bytes(b"abc")
+    prepare_folder(folder, "sha256:1", [unmarked, marked])
+    assert sorted(path.name for path in folder.iterdir()) == ["marked.gguf", "model.gguf.part"]
+    prepare_folder(folder, "sha256:2", [unmarked, marked])
+    assert sorted(path.name for path in folder.iterdir()) == ["marked.gguf"]

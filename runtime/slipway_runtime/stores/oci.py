@@ -1,0 +1,113 @@
+"""Artifacts as images in a registry that nodes mount, ``oci://REGISTRY/REPOSITORY[:TAG]``. For ``stores``.
+
+Without a tag the image gets one of the artifact's digest. What exists is not uploaded again: neither an image
+of this artifact, nor a layer that another one brought.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slipway_runtime import oci_image
+from slipway_runtime.contract import MANIFEST
+from slipway_runtime.errors import NotFoundError
+from slipway_runtime.files import FileEntry, read_manifest, sha256_of
+from slipway_runtime.job import Job
+from slipway_runtime.log import LOGGER
+from slipway_runtime.pinning import PREFIX
+from slipway_runtime.registry import OCI_INDEX, OCI_MANIFEST, Registry
+from slipway_runtime.registry_reference import Reference, parse_reference, place_of
+from slipway_runtime.registry_upload import Blob, Upload
+
+EXAMPLE = "oci://registry.example.com/models/qwen"
+ENDPOINT = "push"
+"""``SLIPWAY_ENDPOINT_PUSH`` is where a registry is reached from inside, its name in references staying."""
+
+
+def push(job: Job, folder: Path, target: str) -> dict[str, Any]:
+    """Upload a published folder as an image.
+
+    Returns:
+        ``{"image": "REGISTRY/REPOSITORY@sha256:HEX", "pushedBytes"}``: no bytes for one that was there.
+    """
+    reference = parse_reference(target, EXAMPLE)
+    # No mirror: what is pushed there is not for another registry.
+    registry = Registry(job, replace(place_of(reference, job.endpoint_of(ENDPOINT)), namespace=""))
+    entries = read_manifest(folder)
+    if entries is None:
+        raise NotFoundError(
+            "FileNotFound", f"{folder} holds no published artifact: stage publish must end first"
+        )
+    artifact = PREFIX + sha256_of(folder / MANIFEST)
+    tag = reference.tag or artifact.replace(":", "-")
+    there = _find(registry, tag, artifact)
+    if there:
+        LOGGER.info("%s:%s holds this artifact already", reference.name, tag)
+        return _result(reference, there, 0)
+    whole = [*entries, FileEntry(MANIFEST, (folder / MANIFEST).stat().st_size, artifact.removeprefix(PREFIX))]
+    upload = Upload(registry)
+    layers, pushed = _push_layers(job, upload, folder, whole)
+    manifests = {}
+    for architecture in oci_image.ARCHITECTURES:
+        config = oci_image.build_config(layers, architecture)
+        manifest = oci_image.build_manifest(config, layers, artifact)
+        upload.put_blob(_blob_of(config))
+        upload.put_manifest(oci_image.describe(OCI_MANIFEST, manifest)["digest"], OCI_MANIFEST, manifest)
+        manifests[architecture] = manifest
+    index = oci_image.build_index(manifests, artifact)
+    upload.put_manifest(tag, OCI_INDEX, index)
+    return _result(reference, oci_image.describe(OCI_INDEX, index)["digest"], pushed)
+
+
+def _find(registry: Registry, tag: str, artifact: str) -> str:
+    """Return the digest of the image with this tag if it holds the artifact; else an empty string."""
+    try:
+        found = registry.manifest(tag)
+    except NotFoundError:
+        return ""
+    annotations = found.document.get("annotations")
+    same = isinstance(annotations, dict) and annotations.get(oci_image.ARTIFACT) == artifact
+    return found.digest if same else ""
+
+
+def _push_layers(
+    job: Job, upload: Upload, folder: Path, entries: Sequence[FileEntry]
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the layers' descriptors and how many bytes had to be uploaded."""
+    tars = [oci_image.build_tar(folder, group) for group in oci_image.plan_layers(entries)]
+    total, done, pushed = sum(tar.size for tar in tars), 0, 0
+    layers = []
+    for tar in tars:
+        digest = _digest(tar)
+        if upload.put_blob(Blob(digest, tar.size, tar.blocks), partial(_report, job, done, total)):
+            pushed += tar.size
+            LOGGER.info("layer %s: %d bytes", digest, tar.size)
+        done += tar.size
+        job.progress.report_bytes(done, total)
+        layers.append({"mediaType": oci_image.LAYER, "digest": digest, "size": tar.size})
+    return layers, pushed
+
+
+def _report(job: Job, before: int, total: int, at: int) -> None:
+    job.progress.report_bytes(before + at, total)
+
+
+def _digest(tar: oci_image.Tar) -> str:
+    digest = hashlib.sha256()
+    for block in tar.blocks(0, tar.size):
+        digest.update(block)
+    return PREFIX + digest.hexdigest()
+
+
+def _blob_of(content: bytes) -> Blob:
+    digest = oci_image.describe("", content)["digest"]
+    return Blob(digest, len(content), lambda start, end: iter((content[start:end],)))
+
+
+def _result(reference: Reference, digest: str, pushed: int) -> dict[str, Any]:
+    return {"image": f"{reference.name}@{digest}", "pushedBytes": pushed}

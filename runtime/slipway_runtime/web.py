@@ -1,0 +1,79 @@
+"""What sources that speak HTTP share: a client that asks only where it may, the network's errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from slipway_runtime.allowed_hosts import guard
+from slipway_runtime.errors import RequestError, TransientError
+
+if TYPE_CHECKING:
+    import httpx2
+
+REQUEST_SECONDS = 30.0
+"""A server that says nothing for this long counts as down; the operator tries again with backoff."""
+PARTIAL_CONTENT, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 206, 401, 403, 404
+PASSING = frozenset({408, 425, 429})
+"""4xx that say "later"; all others say the same however often they are asked."""
+SERVER_ERRORS = 500
+
+
+def is_passing(status: int) -> bool:
+    """Whether the same request may be answered later."""
+    return status in PASSING or status >= SERVER_ERRORS
+
+
+def open_client(
+    environment: Mapping[str, str],
+    headers: Mapping[str, str],
+    *checks: Callable[[httpx2.Request], None],
+    sign: Callable[[httpx2.Request], httpx2.Request] | None = None,
+) -> httpx2.Client:
+    """Return a client of allowed hosts that follows redirects, unless it signs: a signature is for one host.
+
+    Args:
+        environment: the job's, for ``allowed_hosts``.
+        headers: of every request; of them Authorization is not sent on to other hosts.
+        checks: raise for a request that must not be sent, those after redirects included.
+        sign: adds a signature.
+    """
+    import httpx2
+
+    return httpx2.Client(
+        # Compressed text would have another length than was said, and can't be resumed.
+        headers={"User-Agent": "slipway", "Accept-Encoding": "identity", **headers},
+        timeout=REQUEST_SECONDS,
+        auth=sign,
+        follow_redirects=sign is None,
+        event_hooks={"request": [guard(environment), *checks]},
+    )
+
+
+def cuts() -> tuple[type[Exception], ...]:
+    """Return the errors of a connection that ended early."""
+    import httpx2
+
+    return (httpx2.ConnectError, httpx2.TimeoutException, httpx2.RemoteProtocolError, httpx2.ReadError)
+
+
+def unanswered(endpoint: str, about: str, error: Exception) -> TransientError:
+    """Return HubUnavailable with the client's own words; of a certificate that nobody trusts, what to do."""
+    untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+    advice = "Name the certificate authority that signed it" if untrusted else "It is tried again by itself"
+    message = f"no answer from {endpoint} about {about}: {type(error).__name__} {error}. {advice}"
+    return TransientError("HubUnavailable", message)
+
+
+@contextmanager
+def translated(endpoint: str, about: str) -> Iterator[None]:
+    """Turn the network's errors into ours."""
+    import httpx2
+
+    try:
+        yield
+    except httpx2.TooManyRedirects as error:
+        raise RequestError("HubRefused", f"{endpoint} redirects without end: {about}") from error
+    except httpx2.HTTPError as error:
+        raise unanswered(endpoint, about, error) from error
