@@ -133,6 +133,7 @@ RIGHT = [
         "data set",
         optimize(method="awq", calibration={"source": "hf://datasets/acme/texts", "revision": "v1"}),
     ),
+    Case("texts in a bucket", optimize(method="awq", calibration={"source": "s3://texts/dialogues"})),
     Case("texts beside a model", optimize(method="awq", calibration={"source": "hf://acme/texts"})),
     Case("zero replicas", {"replicas": 0}),
     Case("scaling to one", {"autoscaling": {"maxReplicas": 1}}),
@@ -204,6 +205,11 @@ WRONG = [
         "texts of nobody",
         optimize(method="awq", calibration={"source": "hf://texts"}),
         "spec.optimize.calibration.source",
+    ),
+    Case(
+        "texts of a bucket's branch",
+        optimize(method="awq", calibration={"source": "s3://texts/a", "revision": "main"}),
+        "spec.optimize.calibration.revision",
     ),
     Case(
         "revision of no texts",
