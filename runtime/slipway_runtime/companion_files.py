@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TEXTS = (".txt", ".jsonl", ".parquet")
 """Endings of what methods calibrate on, as ``methods._calibration`` reads them."""
+MODELS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
+"""Endings of weights: beside them a text is a word list or a manual."""
 NO_TEXTS = re.compile(r"(.*/)?(LICEN[SC]E|NOTICE|README|requirements)[^/]*", re.IGNORECASE)
 TEXT_BYTES = 1_000_000_000
 """Of texts that are downloaded: samples are a few megabytes of them, and some data sets have terabytes."""
@@ -83,9 +85,9 @@ def select_texts(files: Iterable[RemoteFile]) -> list[RemoteFile]:
 
 
 def holds_texts(paths: Collection[str]) -> bool:
-    """Whether a repository holds texts, and neither a model nor an adapter."""
-    models = {CONFIG, ADAPTER_CONFIG} & set(paths) or any(map(holds_tensors, paths))
-    return not models and any(map(is_text, paths))
+    """Whether a repository holds texts, and neither a model in any form nor an adapter."""
+    weights = any(holds_tensors(path) or path.endswith(MODELS) for path in paths)
+    return not (weights or {CONFIG, ADAPTER_CONFIG} & set(paths)) and any(map(is_text, paths))
 
 
 def is_text(path: str) -> bool:

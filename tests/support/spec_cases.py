@@ -134,6 +134,7 @@ RIGHT = [
         "data set",
         optimize(method="awq", calibration={"source": "hf://datasets/acme/texts", "revision": "v1"}),
     ),
+    Case("texts in a bucket", optimize(method="awq", calibration={"source": "s3://texts/dialogues"})),
     Case("texts beside a model", optimize(method="awq", calibration={"source": "hf://acme/texts"})),
     Case("levels beside", optimize(level="Q4_K_M", compare=["Q8_0", "Q5_K_M"])),
     Case("levels beside auto", optimize(level="auto", compare=["Q4_K_M"])),
@@ -207,6 +208,11 @@ WRONG = [
         "texts of nobody",
         optimize(method="awq", calibration={"source": "hf://texts"}),
         "spec.optimize.calibration.source",
+    ),
+    Case(
+        "texts of a bucket's branch",
+        optimize(method="awq", calibration={"source": "s3://texts/a", "revision": "main"}),
+        "spec.optimize.calibration.revision",
     ),
     Case(
         "revision of no texts",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from slipway.api.base import Model, Percent, Rule, matches
+from slipway.api.base import Model, Percent, Rule
 from slipway.api.companions import Revision, Source
+from slipway.api.sources import text_rules
 from slipway_runtime.methods import GGUF, methods
 
 MADE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -19,7 +20,6 @@ AT_LOAD: Final[Mapping[str, tuple[str, ...]]] = {"bnb": ("NF4",)}
 """Methods that engines alone apply."""
 FOLDERS: Final = {name: levels for name, levels in MADE.items() if name != GGUF}
 """Methods whose Jobs leave safetensors."""
-HF_TEXTS: Final = r"^hf://(datasets/)?[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
 GROUPED: Final = ("awq", "gptq")
 CALIBRATED: Final[Mapping[str, tuple[str, ...]]] = {
     "awq": ("W4A16",),
@@ -79,16 +79,7 @@ class Calibration(Model):
     Job grow with both."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel=f"!has(self.source) || !self.source.startsWith('hf://') || self.source.matches('{HF_TEXTS}')",
-            holds=lambda text: (
-                text.source is None or not text.source.startswith("hf://") or matches(HF_TEXTS, text.source)
-            ),
-            message="texts on Hugging Face are written hf://datasets/ORG/NAME, or hf://ORG/NAME in a model's "
-            "repository; a branch, tag or commit goes into spec.optimize.calibration.revision",
-            field="source",
-            reason="InvalidSource",
-        ),
+        *text_rules("spec.optimize.calibration.revision"),
         Rule(
             cel="!has(self.revision) || has(self.source)",
             holds=lambda text: text.revision is None or text.source is not None,

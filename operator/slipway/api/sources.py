@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeGuard
 
 from slipway.api.base import Rule, matches
@@ -92,6 +92,26 @@ def claim_of(uri: str) -> str:
 def scheme_of(uri: str) -> str:
     """The scheme of a source."""
     return uri.partition("://")[0]
+
+
+def text_rules(field: str) -> tuple[Rule, ...]:
+    """The same for a source of texts, which may be absent; on a hub it may be a data set."""
+    hub = replace(
+        FORMS[0],
+        pattern=f"(datasets/)?{_NAME}/{_NAME}",
+        form="hf://datasets/ORG/NAME, or hf://ORG/NAME in a model's repository",
+    )
+    forms = (hub, *FORMS[1:])
+    rules = (*(_form_rule(one, field) for one in forms), *(_revision_rule(one) for one in forms if one.where))
+    return tuple(map(_where_there_is_one, rules))
+
+
+def _where_there_is_one(rule: Rule) -> Rule:
+    return replace(
+        rule,
+        cel=f"!has(self.source) || ({rule.cel})",
+        holds=lambda given: given.source is None or rule.holds(given),
+    )
 
 
 def source_rules(field: str) -> tuple[Rule, ...]:

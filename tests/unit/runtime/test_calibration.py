@@ -134,7 +134,13 @@ def test_texts_of_a_source_are_inspected_and_fetched(
 
 
 @pytest.mark.parametrize(
-    "contents", [{"a_csv": "x"}, {"a_txt": "x", "config_json": "{}"}, {"LICENSE_txt": "x"}]
+    "contents",
+    [
+        {"a_csv": "x"},
+        {"a_txt": "x", "config_json": "{}"},
+        {"LICENSE_txt": "x"},
+        {"merges_txt": "x", "q4_gguf": "GGUF"},
+    ],
 )
 def test_a_source_that_is_no_text_is_refused(bench: Bench, hub: HubServer, contents: dict[str, str]) -> None:
     repository(hub, "texts", **contents)
