@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway_runtime.methods import methods
+
+MADE = tuple(sorted(name for name, method in methods().items() if method.STAGE == "quantize"))
 DEFAULT_FS_GROUP = 65532
 """The "nonroot" of our images."""
 
@@ -138,7 +141,7 @@ class Settings:
     serving_engines: tuple[tuple[str, str], ...] = ()
     several_nodes: bool = True
     image_volumes: bool = True
-    methods: tuple[str, ...] = ("gguf",)
+    methods: tuple[str, ...] = MADE
     fs_group: int | None = DEFAULT_FS_GROUP
 
 

@@ -22,7 +22,7 @@ SUMMARIES = {
     "distill": "teach a smaller model what the model says",
     "convert": "turn the fetched files into one GGUF file of 16-bit floats",
     "quantize": "bring the parent's GGUF file to a lower level",
-    "evaluate": "measure the model's perplexity on the text that the image carries",
+    "evaluate": "measure perplexity on the image's text, and the distance from the unquantised model",
     "publish": "verify the result, add its manifest and chat template, and show it whole at once",
     "push": "copy the published artifact to the registry, as an image that nodes mount",
     "benchmark": "load the served model at each concurrency and report TTFT, tokens/s and errors",
@@ -51,6 +51,7 @@ Everything else comes by environment:
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
   SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
   SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure
+  SLIPWAY_WORK_BYTES        room for what the unquantised model says of them   (evaluate)
   SLIPWAY_ENDPOINT, SLIPWAY_MODEL_NAME, SLIPWAY_CONCURRENCIES=1,4, SLIPWAY_PROMPT_TOKENS=128,
   SLIPWAY_OUTPUT_TOKENS=32, SLIPWAY_BENCHMARK_SECONDS=20      (benchmark)
   SLIPWAY_BENCHMARK_ROUTE   {EMBEDDINGS} for a model that makes vectors   (benchmark)

@@ -52,7 +52,7 @@ PROGRESS_PREFIX = "SLIPWAY-PROGRESS "
 EMBEDDINGS = "/v1/embeddings"
 """Value of SLIPWAY_BENCHMARK_ROUTE for a model that makes vectors; without one text is asked for."""
 
-ROLES = ("base", "draft", "mlp", "medusa", "lora")
+ROLES = ("base", "draft", "mlp", "medusa", "lora", "calibration")
 """What the inspected source is to another one: ``SLIPWAY_ROLE``, absent for a model that is alone."""
 
 
@@ -83,12 +83,15 @@ REASONS: dict[str, str] = {
     "AccessDenied": "the hub forbids this to the account that the token belongs to",
     "BrokenConfig": "config.json is no JSON object, or names no architecture",
     "BrokenWeights": "a file of weights has no readable header, or a shard of the model is missing",
+    "CalibrationEmpty": "the calibration source has no text in a form that is read",
+    "CalibrationUnreadable": "a file of the calibration source is not what its name says",
     "ConversionFailed": "llama.cpp's converter refused the model; its last words are in the message",
     "DigestMismatch": "bytes differ from the sha256 or git id that was promised for them",
     "EndpointUnreachable": "the model's Service does not answer the benchmark",
     "FileNotFound": "a file of the repository is gone, or the stage before this one left none",
     "FileTooLarge": "one file is larger than the hub sends by plain HTTP (50 GB)",
     "GatedRepository": "the repository is gated: accept its terms and name a token",
+    "GroupSize": "weights share scales in groups of a size that some layer is no multiple of",
     "HostNotAllowed": "the source's host is not among those that models may be fetched from",
     "HubRefused": "the hub refuses the request for good (a 4xx that is no matter of time)",
     "HubUnavailable": "the hub does not answer, or answers with 429 or 5xx: tried again by itself",
@@ -103,10 +106,10 @@ REASONS: dict[str, str] = {
     "NotPinned": "nothing that the server says would show a change of its file: the address needs a sha256",
     "NoWeights": "the repository has no weights that can be used",
     "OutOfMemory": "a tool was killed, most likely for want of memory",
-    "PerplexityFailed": "llama-perplexity ended with an error or without an estimate",
+    "PerplexityFailed": "llama-perplexity or transformers ended with an error or without an estimate",
     "PickleOnly": "the weights are pickle files, which can run code: safetensors are needed",
     "PushRefused": "a registry takes no artifact from this user, or is read-only",
-    "QuantizationFailed": "llama-quantize refused the model or the level; its last words are in the message",
+    "QuantizationFailed": "the method's tool refused the model or the level; its words are in the message",
     "RegistryFull": "a registry's space or quota is used up",
     "RemoteCode": "the model brings Python of its own, and spec.model.trustRemoteCode does not allow it",
     "RepositoryNotFound": "no such repository, or it is private and no token is named",
@@ -123,6 +126,7 @@ REASONS: dict[str, str] = {
     "TruncatedWeights": "a file of weights is shorter than its own header says",
     "UnknownLevel": "the method has no such level",
     "UnknownMethod": "no such optimisation method",
+    "UnknownOption": "the method has no such option at this level, or not that value of it",
     "UnknownScheme": "no source for this URI scheme",
     "UnsafePath": "a file name of the repository leads out of its folder",
     "UnsupportedArchitecture": (

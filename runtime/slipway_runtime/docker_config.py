@@ -47,9 +47,8 @@ def find_credential(text: str, host: str, repository: str) -> Credential | None:
         place = key.removeprefix("https://").removeprefix("http://").rstrip("/")
         entry_host, _, path = place.partition("/")
         path = "" if path in {"v1", "v2"} else path
-        credential = _credential(entry)
         if hub_name(entry_host) == hub_name(host) and f"{repository}/".startswith(f"{path}/" if path else ""):
-            found[path] = credential
+            found[path] = _credential(entry)
     return found[max(found, key=len)] if found else None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from slipway_runtime import remote_code
 from slipway_runtime.companion_facts import HEADS, adapter_facts, heads_facts
-from slipway_runtime.companion_files import holds_tensors, select_adapter, select_heads
+from slipway_runtime.companion_files import holds_tensors, select_adapter, select_heads, select_texts
 from slipway_runtime.errors import DataError
 from slipway_runtime.facts import build_facts, served_modality
 from slipway_runtime.gguf_facts import gguf_facts
@@ -36,6 +36,8 @@ from slipway_runtime.weights import (
     select_files,
 )
 
+CALIBRATION = "calibration"
+"""The role of texts that methods read."""
 PARALLEL = 8
 """Requests at a time: large models have hundreds of shards, and each costs a round trip."""
 
@@ -51,6 +53,8 @@ def inspect(job: Job) -> dict[str, Any]:
         heads and adapters are those of ``companion_facts``.
     """
     repository, role = connect(job), job.environment.get("SLIPWAY_ROLE", "")
+    if role == CALIBRATION:
+        return inspect_texts(repository, job.revision)
     if role == "lora" or role in HEADS:
         return inspect_companion(repository, job.revision, role)
     listing = repository.list_files(job.revision)
@@ -96,6 +100,16 @@ def log_facts(facts: Mapping[str, Any]) -> None:
         format_bytes(facts["downloadBytes"]),
         facts["license"] or "unknown",
     )
+
+
+def inspect_texts(repository: Repository, revision: str) -> dict[str, Any]:
+    """Resolve the revision of texts to calibrate on; what holds none is refused."""
+    listing = repository.list_files(revision)
+    selected = select_texts(listing.files)
+    size = sum(file.size for file in selected)
+    LOGGER.info("%d texts with %s to download", len(selected), format_bytes(size))
+    facts = {"weightBytes": 0, "downloadBytes": size, "license": listing.license}
+    return {"commit": listing.commit, "facts": facts, "files": len(selected)}
 
 
 def inspect_companion(repository: Repository, revision: str, role: str) -> dict[str, Any]:

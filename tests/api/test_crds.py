@@ -12,7 +12,7 @@ from tests.support.control_plane import Api
 from tests.support.spec_cases import RIGHT, RIGHT_SOURCES, WRONG, WRONG_SOURCES, Case
 
 pytestmark = pytest.mark.api
-LEVEL = "Invalid value: a gguf recipe has a level"
+LEVEL = "Invalid value: a recipe has a level, unless it is the source itself"
 PARENT = "Invalid value: a source has no parent, everything else is made from one"
 
 

@@ -25,6 +25,7 @@ RIGHT_SOURCES = (
     "https://example.com:8443/model.gguf?download=1#sha256=" + "0" * 64,
     "ollama://qwen2.5:7b-instruct-q4_K_M",
     "ollama://acme/model",
+    "ollama://model:7b@" + PIN,
     "ollama://registry.example:5000/library/model:latest",
 )
 WRONG_SOURCES = (
@@ -121,6 +122,22 @@ RIGHT = [
     Case("numbers without quotes", engine(resources={"cpu": 2, "memory": "3Gi"})),
     Case("f16 without method", optimize(method="none", level="F16")),
     Case("level with gate", optimize(level="Q4_K_M", maxQualityLoss="10%")),
+    Case("groups", optimize(method="awq", level="W4A16", groupSize=64, symmetric=True)),
+    Case("order", optimize(method="gptq", level="W8A16", actOrder=False, calibration={"samples": 16})),
+    Case("smoothed", optimize(method="int8", level="auto", calibration={"sequenceLength": 1024})),
+    Case("weights alone", optimize(method="int8", level="W8A16")),
+    Case("calibrated fp8", optimize(method="fp8", level="FP8_STATIC", calibration={})),
+    Case("four bits", optimize(method="nvfp4", level="NVFP4A16")),
+    Case("exponents", optimize(method="mxfp4", level="MXFP4")),
+    Case("at load", optimize(method="bnb", level="NF4")),
+    Case(
+        "data set",
+        optimize(method="awq", calibration={"source": "hf://datasets/acme/texts", "revision": "v1"}),
+    ),
+    Case("texts in a bucket", optimize(method="awq", calibration={"source": "s3://texts/dialogues"})),
+    Case("texts beside a model", optimize(method="awq", calibration={"source": "hf://acme/texts"})),
+    Case("levels beside", optimize(level="Q4_K_M", compare=["Q8_0", "Q5_K_M"])),
+    Case("levels beside auto", optimize(level="auto", compare=["Q4_K_M"])),
     Case("zero replicas", {"replicas": 0}),
     Case("scaling to one", {"autoscaling": {"maxReplicas": 1}}),
     Case("scaling range", {"autoscaling": {"minReplicas": 2, "maxReplicas": 2}}),
@@ -167,10 +184,51 @@ WRONG = [
     Case("unknown goal", optimize(goal="speed"), "spec.optimize.goal"),
     Case("unknown method", optimize(method="awq2"), "spec.optimize.method"),
     Case("level without method", optimize(method="none", level="Q8_0"), "spec.optimize.level"),
+    Case("level of another method", optimize(method="awq", level="W8A8"), "spec.optimize.level"),
+    Case("level of llama.cpp", optimize(method="gptq", level="Q4_K_M"), "spec.optimize.level"),
+    Case("level of bnb", optimize(method="bnb", level="FP8"), "spec.optimize.level"),
+    Case("groups of no method", optimize(groupSize=64), "spec.optimize.groupSize"),
+    Case("groups of int8", optimize(method="int8", groupSize=64), "spec.optimize.groupSize"),
+    Case("group too small", optimize(method="awq", groupSize=8), "spec.optimize.groupSize"),
+    Case("symmetric fp8", optimize(method="fp8", symmetric=True), "spec.optimize.symmetric"),
+    Case("order of awq", optimize(method="awq", actOrder=True), "spec.optimize.actOrder"),
+    Case("calibrated gguf", optimize(method="gguf", calibration={}), "spec.optimize.calibration"),
+    Case("calibrated by nobody", optimize(calibration={"samples": 4}), "spec.optimize.calibration"),
+    Case(
+        "dynamic and calibrated",
+        optimize(method="fp8", level="FP8", calibration={}),
+        "spec.optimize.calibration",
+    ),
+    Case(
+        "weights alone and calibrated",
+        optimize(method="int8", level="W8A16", calibration={}),
+        "spec.optimize.calibration",
+    ),
+    Case(
+        "texts of nobody",
+        optimize(method="awq", calibration={"source": "hf://texts"}),
+        "spec.optimize.calibration.source",
+    ),
+    Case(
+        "texts of a bucket's branch",
+        optimize(method="awq", calibration={"source": "s3://texts/a", "revision": "main"}),
+        "spec.optimize.calibration.revision",
+    ),
+    Case(
+        "revision of no texts",
+        optimize(method="awq", calibration={"revision": "v1"}),
+        "spec.optimize.calibration.revision",
+    ),
+    Case(
+        "no samples", optimize(method="awq", calibration={"samples": 0}), "spec.optimize.calibration.samples"
+    ),
     Case("gate on method none", optimize(method="none", maxQualityLoss="1%"), "spec.optimize.maxQualityLoss"),
     Case("gate on F16", optimize(level="F16", maxQualityLoss="1%"), "spec.optimize.maxQualityLoss"),
     Case("gate as a number", optimize(maxQualityLoss=10), "spec.optimize.maxQualityLoss"),
     Case("gate without percent", optimize(maxQualityLoss="0.1"), "spec.optimize.maxQualityLoss"),
+    Case("no level beside", optimize(compare=[]), "spec.optimize.compare"),
+    Case("the same beside", optimize(level="Q8_0", compare=["Q8_0"]), "spec.optimize.compare"),
+    Case("twice beside", optimize(compare=["Q8_0", "Q8_0"]), "spec.optimize.compare"),
     *(
         Case(f"source {source}", {}, "spec.model.source", model={"source": source})
         for source in WRONG_SOURCES

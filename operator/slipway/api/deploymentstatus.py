@@ -117,6 +117,29 @@ class ArtifactSummary(Model):
     """Whether it is whole and verified."""
 
 
+class ComparedStatus(Model):
+    """One level of spec.optimize.compare, or the f16 that it is made of."""
+
+    level: Bounded
+    """Its name."""
+    artifact: Name | None = None
+    """ModelArtifact of this namespace; absent when none is made."""
+    ready: bool
+    """Whether it is whole and verified."""
+    size_bytes: int | None = None
+    """Size of the published files, bytes."""
+    bits_per_weight: Figure | None = None
+    """Size in bits over the number of weights."""
+    perplexity: Figure | None = None
+    """On the same text as the served level's."""
+    loss: Figure | None = None
+    """Relative increase against f16."""
+    kld: Figure | None = None
+    """Mean KL divergence from f16, nats a token."""
+    message: Text | None = None
+    """Why it is not there, when something is wrong or it waits."""
+
+
 class CompanionStatus(Model):
     """A draft or an adapter, pinned."""
 
@@ -249,6 +272,8 @@ class ModelDeploymentStatus(Model):
     """What is served beside the model: draft or heads, and adapters."""
     artifacts: Annotated[list[ArtifactSummary], Field(max_length=32)] | None = None
     """ModelArtifacts that this deployment uses, from the source to what is served, then its companions'."""
+    compare: Annotated[list[ComparedStatus], Field(max_length=10)] | None = None
+    """Levels of spec.optimize.compare beside the served one: what they would cost."""
     quality_loss: Figure | None = None
     """Measured relative increase in perplexity of the served level against f16, such as 7.2%."""
     benchmark: BenchmarkStatus | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api.base import Bounded, Condition, Figure, Model, Name, Rule
+from slipway.api.base import Bounded, Condition, Figure, Model, Name, Rule, Text
 from slipway.api.modeldeployment import FailureStatus, Store
 from slipway_runtime.methods import methods
 
@@ -73,6 +73,9 @@ class ModelArtifactSpec(Model):
     """Further artifacts that it is made of: adapters to merge, texts to calibrate with, a teacher."""
     expected_bytes: Annotated[int, Field(ge=0)]
     """Size in bytes by which claim, memory and deadline are computed."""
+    work_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Bytes of the claim beside the published files: what the unquantised model said of each token that is
+    scored, which f16 keeps for the levels made of it, and other methods until they are measured."""
     store: Store | None = None
     """Where it lies."""
 
@@ -102,16 +105,24 @@ class Location(Model):
 
 
 class Quality(Model):
-    """Perplexity on the evaluation text."""
+    """Perplexity on the evaluation text, and how far it is from what the unquantised model says."""
 
     perplexity: Figure
     """Of this artifact."""
     base_perplexity: Figure | None = None
-    """Of the f16 that it was made from."""
+    """Of the unquantised model that it was made from."""
     loss: Figure | None = None
-    """Relative increase against f16, such as 7.2%."""
+    """Relative increase against that one, such as 7.2%."""
+    kld: Figure | None = None
+    """Mean KL divergence from the unquantised model, nats a token."""
+    kld_p99: Figure | None = None
+    """99th percentile of it over the tokens, nats."""
+    top_agreement: Figure | None = None
+    """Tokens whose likeliest next one is the same as the unquantised model's, such as 85.7%."""
     band: Figure | None = None
     """Published band of the level, such as 3-5%."""
+    base_bytes: int | None = None
+    """Bytes kept beside the published files, for the levels that are compared with this artifact."""
     tokens: int
     """Tokens that were evaluated."""
     seconds: Figure
@@ -154,7 +165,11 @@ class ModelArtifactStatus(Model):
     """sha256 of the manifest that lists every file with its own sha256."""
     location: Location | None = None
     """Where the bytes are."""
+    made: Annotated[dict[str, Option], Field(max_length=16)] | None = None
+    """What the method chose itself, such as groupSize: "64" and samples: "128"."""
     quality: Quality | None = None
     """What was measured of it."""
+    quality_unknown: Text | None = None
+    """Why the loss of what was made smaller is not known; absent when it is, or nothing was."""
     failure: FailureStatus | None = None
     """The permanent failure that stands, if one does."""

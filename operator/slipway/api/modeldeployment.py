@@ -100,8 +100,8 @@ class ModelSource(Model):
     required field of a ModelDeployment."""
     revision: Revision | None = None
     """Branch, tag or commit; default main. It is resolved to a commit once for each change of this object,
-    then pinned: what the branch does later changes nothing that runs. Only hf:// and modelscope:// have
-    revisions; other sources are pinned to the digest of what they hold."""
+    then pinned: what the branch does later changes nothing that runs. Of oci:// and ollama://
+    it is a tag. s3://, pvc:// and https:// have none: they are pinned to the digest of what they hold."""
     secret_ref: LocalRef | None = None
     """Secret in this namespace whose key "token" opens a private or gated repository; sources of other
     schemes have keys of their own. Only Jobs mount it; the operator never reads it."""
@@ -246,5 +246,9 @@ class ModelDeploymentSpec(Model):
     @property
     def shares_store(self) -> bool:
         """Whether every node can read what is served."""
-        store = self.store
-        return store is not None and (store.access_mode == "ReadWriteMany" or store.type in REMOTE)
+        return self.shares_claims or (self.store is not None and self.store.type in REMOTE)
+
+    @property
+    def shares_claims(self) -> bool:
+        """Whether every node can mount the claims."""
+        return self.store is not None and self.store.access_mode == "ReadWriteMany"

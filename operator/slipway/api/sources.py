@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeGuard
 
 from slipway.api.base import Rule, matches
@@ -23,7 +23,7 @@ class Form:
     Attributes:
         pattern: of what comes after ``SCHEME://``; the same text stands in CEL, so no backslash is in it.
         form: the same for people, with an example.
-        where: what names the revision, for schemes whose address does; empty where ``revision`` does.
+        where: what stands for the revision, for schemes that have none; empty where ``revision`` may name it.
     """
 
     scheme: str
@@ -54,7 +54,6 @@ FORMS: Final = (
         "oci",
         f"{_HOST}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:{_TAG})?(@{PIN})?",
         "oci://HOST/REPOSITORY:TAG or @sha256:DIGEST, such as oci://ghcr.io/acme/qwen:v1",
-        "a tag or digest is part of the address",
     ),
     Form(
         "pvc",
@@ -72,9 +71,8 @@ FORMS: Final = (
     ),
     Form(
         "ollama",
-        f"({_HOST}/)?({_NAME}/)?{_NAME}(:{_TAG})?",
+        f"({_HOST}/)?({_NAME}/)?{_NAME}(:{_TAG})?(@{PIN})?",
         "ollama://MODEL:TAG, such as ollama://qwen2.5:7b-instruct-q4_K_M",
-        "a tag is part of the address",
     ),
 )
 """In the order of the documentation."""
@@ -94,6 +92,26 @@ def claim_of(uri: str) -> str:
 def scheme_of(uri: str) -> str:
     """The scheme of a source."""
     return uri.partition("://")[0]
+
+
+def text_rules(field: str) -> tuple[Rule, ...]:
+    """The same for a source of texts, which may be absent; on a hub it may be a data set."""
+    hub = replace(
+        FORMS[0],
+        pattern=f"(datasets/)?{_NAME}/{_NAME}",
+        form="hf://datasets/ORG/NAME, or hf://ORG/NAME in a model's repository",
+    )
+    forms = (hub, *FORMS[1:])
+    rules = (*(_form_rule(one, field) for one in forms), *(_revision_rule(one) for one in forms if one.where))
+    return tuple(map(_where_there_is_one, rules))
+
+
+def _where_there_is_one(rule: Rule) -> Rule:
+    return replace(
+        rule,
+        cel=f"!has(self.source) || ({rule.cel})",
+        holds=lambda given: given.source is None or rule.holds(given),
+    )
 
 
 def source_rules(field: str) -> tuple[Rule, ...]:

@@ -7,7 +7,7 @@ import re
 from slipway.api.reasons import QUALITY_UNKNOWN
 from slipway.checks.base import Check, Finding, Input
 from slipway.checks.profiles import Profile
-from slipway.plan.bands import BANDS
+from slipway.plan.bands import band_of
 
 UNQUANTIZED = ("F16", "BF16", "F32")
 ORIGINAL = (
@@ -34,11 +34,15 @@ def _threshold(gate: str | None, band: str | None) -> str:
 
 def _unmeasured(given: Input, threshold: str, evidence: str) -> Finding:
     """Of a loss that nobody measured: only where Slipway made the weights it should have been."""
+    if why := given.artifact_status.get("qualityUnknown"):
+        value = f"{QUALITY_UNKNOWN}: {why}"
+        fix = "give the Jobs more memory, or compare answers with those of optimize.method: none"
+        return Finding("WARN", value, threshold, evidence, fix)
     level, came = given.plan.level, given.plan.source_files or not given.plan.at_load
     if given.plan.form == "gguf" and not given.plan.source_files:
         return Finding("FAIL", "not measured", threshold, evidence)
     if came:
-        band = BANDS.get(level)
+        band = band_of(given.plan.form if given.plan.form == "gguf" else given.plan.method, level)
         usual = f" (published for {level}: {band.text})" if band else ""
         value = f"{QUALITY_UNKNOWN}: {level} was not measured, the model comes so{usual}"
         return Finding("WARN", value, threshold, evidence, ORIGINAL)
@@ -58,8 +62,10 @@ def _run(given: Input, _: Profile) -> Finding:
         return _unmeasured(given, threshold, evidence)
     value = (
         f"{loss} at {given.plan.level}: perplexity {quality.get('perplexity')} "
-        f"against {quality.get('basePerplexity')} of f16"
+        f"against {quality.get('basePerplexity')} unquantised"
     )
+    if quality.get("kld"):
+        value += f", KL divergence {quality['kld']} nats"
     evidence = f"{evidence}, {quality.get('tokens')} tokens of text {quality.get('textDigest')}"
     measured, upper = float(loss.rstrip("%")), _upper(band)
     if gate and measured > float(gate.rstrip("%")):
@@ -75,9 +81,10 @@ CHECK = Check(
     kind="measured",
     why="A level that is harmless for a large model can ruin a small one: only a measurement on "
     "this model tells.",
-    passes="PASS: the relative increase in perplexity against f16 was measured, is within spec.optimize."
-    "maxQualityLoss if set, and within the level's published band if there is one. WARN: above the band, or "
-    "nobody measures it: the engine quantises while it loads, or the model comes quantised (QualityUnknown). "
+    passes="PASS: the relative increase in perplexity against the unquantised model was measured, is within "
+    "spec.optimize.maxQualityLoss if set, and within the level's published band if there is one. "
+    "WARN: above the band, or nobody measured it: the engine quantises while it loads, the model comes "
+    "quantised, or there was no memory (QualityUnknown). "
     "FAIL: above the gate, or not measured. SKIP: served unquantised.",
     fix="choose a higher optimize.level (Q5_K_M, Q6_K, Q8_0), or accept the figure by "
     "optimize.maxQualityLoss",

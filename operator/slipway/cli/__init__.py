@@ -34,6 +34,7 @@ EXAMPLES = """\
   slipway check model.yaml              every mistake of the file at once
   slipway plan model.yaml --model DIR   what would be decided
   slipway checklist NAME                is the model fit for production?
+  slipway compare NAME                  what would another level cost?
   slipway COMMAND --help                more, with examples"""
 LEAST_WIDTH = 60
 """Narrower terminals get lines of this width: a column of a few letters is the harder one to read."""

@@ -220,12 +220,11 @@ def _pinned(
     settings: Settings,
     beside: tuple[Companion, ...],
 ) -> Pinned:
-    from slipway.manifests.artifacts import artifact_chain
-    from slipway.manifests.companions import with_chains
+    from slipway.manifests.companions import model_chain, with_chains
     from slipway.manifests.revision import Pinned
     from slipway.plan.spec_hash import planning_hash
 
-    names = tuple(one.name for one in artifact_chain(given.spec, commit, plan))
+    names = tuple(one.name for one in model_chain(given.spec, commit, plan, beside))
     plain = Pinned(
         planning_hash(given.spec), given.spec.model.source, commit, facts, plan, settings.images, names
     )
@@ -234,7 +233,7 @@ def _pinned(
 
 def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
     """The revision, the artifacts with their Jobs, what serves, the benchmark."""
-    from slipway.manifests.companions import published_companion
+    from slipway.manifests.companions import published_companion, served
     from slipway.manifests.jobs import build_benchmark_job
     from slipway.manifests.owner import PublishedArtifact
     from slipway.manifests.places import Place
@@ -244,15 +243,16 @@ def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, An
     owner, spec, plan, names = _owner(given), given.spec, pinned.plan, pinned.artifacts
     revision = build_revision(owner, 1, pinned)
     beside = tuple(
-        published_companion(one, Place(claim=one.artifacts[-1]), UNKNOWN_DIGEST) for one in pinned.companions
+        published_companion(one, Place(claim=one.artifacts[-1]), UNKNOWN_DIGEST)
+        for one in served(pinned.companions)
     )
-    served = PublishedArtifact(names[-1], Place(claim=names[-1]), UNKNOWN_DIGEST, plan.level, beside)
+    mounted = PublishedArtifact(names[-1], Place(claim=names[-1]), UNKNOWN_DIGEST, plan.level, beside)
     _say(f"{given.name}: the artifact's digest is unknown before it is built: zeros stand for it")
     name = revision["metadata"]["name"]
     return [
         revision,
         *_artifacts(given, pinned, settings),
-        *build_serving(owner, spec, plan, served, settings, name),
+        *build_serving(owner, spec, plan, mounted, settings, name),
         build_benchmark_job(owner, spec, plan, Place(claim=names[0]), settings, 1, name),
     ]
 
@@ -260,26 +260,31 @@ def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, An
 def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
     """Each artifact with its policy, its claim and the first try of each stage."""
     from slipway.api import API_VERSION
-    from slipway.manifests.artifacts import artifact_chain, build_artifact
+    from slipway.manifests.artifacts import build_artifact, compared_artifacts
     from slipway.manifests.claims import build_claim
-    from slipway.manifests.companions import with_companions
+    from slipway.manifests.companions import model_chain, with_companions
     from slipway.manifests.jobs import StageInputs, build_stage_job, stages
     from slipway.manifests.network import build_artifact_job_policy
     from slipway.manifests.owner import Owner
     from slipway.manifests.placement import job_placement
+    from slipway.plan.memory import logits_bytes
 
     secret = given.spec.model.secret_ref
     where = job_placement(given.spec, pinned.plan)
     inputs = StageInputs(secret=secret.name if secret else None, placement=where)
     objects = []
-    chain = artifact_chain(given.spec, pinned.commit, pinned.plan)
+    chain = model_chain(given.spec, pinned.commit, pinned.plan, pinned.companions)
+    beside = compared_artifacts(given.spec, pinned.commit, pinned.plan, pinned.facts)
+    names = {one.name for one in chain}
+    chain += [one for name, one in beside.items() if name not in names]
     for one in with_companions(chain, given.spec, pinned.companions, pinned.plan.form):
-        artifact = build_artifact(one, [_owner(given)], given.namespace)
+        logits = logits_bytes(pinned.facts) if one in chain else 0
+        artifact = build_artifact(one, [_owner(given)], given.namespace, logits)
         owner = Owner(API_VERSION, "ModelArtifact", one.name, "", given.namespace)
         objects += [artifact, build_claim(owner, artifact, settings)]
         if settings.network_policy:
             objects.append(build_artifact_job_policy(owner, artifact, settings))
-        beside = one.parent or pinned.anchor(one.name)
-        own = replace(inputs, parent_claim=beside, inputs=one.made.inputs, facts=pinned.facts_of(one.name))
+        parent = one.parent or pinned.anchor(one.name)
+        own = replace(inputs, parent_claim=parent, inputs=one.made.inputs, facts=pinned.facts_of(one.name))
         objects += [build_stage_job(owner, artifact, stage, 1, own, settings) for stage in stages(artifact)]
     return objects

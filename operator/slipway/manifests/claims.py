@@ -22,11 +22,18 @@ ACCESS_MODE = "ReadWriteOnce"
 def required_bytes(artifact: dict[str, Any]) -> int:
     """Bytes that the claim must hold: the published files plus headroom, at least 64 Mi, whole MiB.
 
-    Stages write under a temporary name and rename inside the claim, so nothing is there twice.
+    Stages write under a temporary name and rename inside the claim, so nothing is there twice; beside them
+    lies what the unquantised model said (``spec.workBytes``).
 
     Args:
         artifact: a ModelArtifact as the API server returns it.
     """
+    work = int(artifact["spec"].get("workBytes") or 0)
+    return least_bytes(artifact) + round_up(work, MIB)
+
+
+def least_bytes(artifact: dict[str, Any]) -> int:
+    """The same without what the unquantised model said: levels have no KL divergence then, all else works."""
     expected = int(artifact["spec"]["expectedBytes"])
     return max(SMALLEST, round_up(expected * (100 + HEADROOM_PERCENT) // 100, MIB))
 
@@ -35,10 +42,10 @@ def build_claim(owner: Owner, artifact: dict[str, Any], settings: Settings) -> d
     """The claim, named as the artifact; size from ``spec.store.size`` when set, else ``required_bytes``.
 
     Raises:
-        InvalidSpecError: ``StoreTooSmall``, when ``spec.store.size`` is smaller than required.
+        InvalidSpecError: ``StoreTooSmall``, when ``spec.store.size`` is smaller than ``least_bytes``.
     """
     store = artifact["spec"].get("store") or {}
-    required = required_bytes(artifact)
+    required = least_bytes(artifact)
     size = store.get("size")
     if size is not None and quantity(size) < required:
         raise InvalidSpecError(
@@ -48,7 +55,7 @@ def build_claim(owner: Owner, artifact: dict[str, Any], settings: Settings) -> d
         )
     spec: dict[str, Any] = {
         "accessModes": [store.get("accessMode") or ACCESS_MODE],
-        "resources": {"requests": {"storage": size or bytes_text(required)}},
+        "resources": {"requests": {"storage": size or bytes_text(required_bytes(artifact))}},
     }
     storage_class = store.get("storageClassName") or settings.storage_class
     if storage_class:

@@ -8,15 +8,33 @@ from dataclasses import replace
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
 from slipway.manifests import names
-from slipway.manifests.artifacts import ArtifactPlan, Made, chain_of
+from slipway.manifests.artifacts import ArtifactPlan, Made, artifact_chain, chain_of, on_claims
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
 from slipway.manifests.places import Place
 from slipway.plan.capacity import spreads
-from slipway.plan.companions import DRAFT_LEVEL, LORA, Companion, Wanted, wanted
+from slipway.plan.companions import CALIBRATION, DRAFT_LEVEL, LORA, Companion, Wanted, wanted
+from slipway.plan.decision import Plan
 from slipway.plan.memory import sizes
 
 FOLDER = "/companions"
 """Where each has a folder of its own in the engine's container."""
+
+
+def model_chain(
+    spec: ModelDeploymentSpec, commit: str, plan: Plan, companions: Iterable[Companion]
+) -> list[ArtifactPlan]:
+    """The model's own chain; a text that it is calibrated on is part of its recipe by its artifact's name."""
+    plain = artifact_chain(spec, commit, plan)
+    texts = [one for one in companions if one.kind == CALIBRATION]
+    if not plan.made or not texts:
+        return plain
+    source = companion_chain(spec, texts[0], plan.form, plain[0].name)[-1].name
+    return artifact_chain(spec, commit, plan, {CALIBRATION: source})
+
+
+def served(companions: Iterable[Companion]) -> list[Companion]:
+    """Those that engines mount."""
+    return [one for one in companions if one.kind != CALIBRATION]
 
 
 def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source: str) -> list[ArtifactPlan]:
@@ -37,10 +55,14 @@ def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source
         steps += [Made("gguf", "F16", made.f16), Made("gguf", DRAFT_LEVEL, made.level)]
     # An adapter is weights alone.
     code = spec.model.trust_remote_code is True and one.kind != LORA
-    anywhere = chain_of(one.uri, one.commit, steps, spec.store, code=code)
-    if spreads(spec) or anywhere[0].name == source:
+    # What Jobs alone read stays on a claim, and then beside what they read it with.
+    read_by_jobs = one.kind == CALIBRATION
+    store = on_claims(spec.store) if read_by_jobs else spec.store
+    anywhere = chain_of(one.uri, one.commit, steps, store, code=code)
+    spread = spec.shares_claims if read_by_jobs else spreads(spec)
+    if spread or anywhere[0].name == source:
         return anywhere
-    return chain_of(one.uri, one.commit, steps, spec.store, source, code=code)
+    return chain_of(one.uri, one.commit, steps, store, source, code=code)
 
 
 def with_chains(

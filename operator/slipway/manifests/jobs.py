@@ -163,6 +163,8 @@ def build_stage_job(
     env |= {"SLIPWAY_LEVEL": recipe["level"]} if "level" in recipe else {}
     if stage in REMOTE_STAGES:
         env |= _remote(artifact, stage, settings)
+    if spec.get("workBytes") and stage == "evaluate":
+        env["SLIPWAY_WORK_BYTES"] = str(spec["workBytes"])
     if recipe.get("options"):
         env["SLIPWAY_OPTIONS"] = json.dumps(recipe["options"], sort_keys=True, separators=(",", ":"))
     work = Work(

@@ -19,7 +19,9 @@ from slipway.settings import Images, Settings
 
 SPEC_HASH_LABEL = "slipway.dev/spec-hash"
 """Label of a ControllerRevision: ``plan.spec_hash.planning_hash`` of the spec that it was made for."""
-LATER: Final = frozenset({"companions", "price", "vocabulary", "levels", "sourceFiles", "remoteCode"})
+LATER: Final = frozenset(
+    {"companions", "levels", "made", "options", "price", "remoteCode", "sourceFiles", "vocabulary"}
+)
 """Fields that came later: without them a revision is what it was before, as its name is the hash of it."""
 T = TypeVar("T")
 

@@ -113,6 +113,7 @@ class Observer:
             self.store(resources.REVISION).find(f"owner:{uid}"), key=lambda raw: int(raw.get("revision", 0))
         )
         names = {name for raw in revisions for name in kinds.listed_artifacts(raw)}
+        names |= {str(raw["metadata"]["name"]) for raw in self.store(resources.ARTIFACT).find(f"owner:{uid}")}
         namespace = self.store(resources.NAMESPACE).get("", key.namespace)
         pools = self.store(resources.MODEL).find(f"owner:{uid}")
         pods = self._engine_pods(model)
@@ -190,16 +191,13 @@ class Observer:
             for model in self.store(resources.MODEL).find(f"uid:{uid}")
         )
         living = (model for model in models if "deletionTimestamp" not in model["metadata"])
-        revisions = self.store(resources.REVISION)
-        return tuple(
-            users.user(
-                model,
-                self._workload(model),
-                listed.get(model["metadata"]["uid"], ()),
-                planned=bool(revisions.find(f"owner:{model['metadata']['uid']}")),
-            )
-            for model in sorted(living, key=lambda raw: str(raw["metadata"]["name"]))
-        )
+        found = []
+        for model in sorted(living, key=lambda raw: str(raw["metadata"]["name"])):
+            uid = model["metadata"]["uid"]
+            revisions = self.store(resources.REVISION).find(f"owner:{uid}")
+            uses = listed.get(uid) or users.comparing(model, str(meta["name"]), revisions)
+            found.append(users.user(model, self._workload(model), uses, planned=bool(revisions)))
+        return tuple(found)
 
     def _engine_pods(self, model: Raw) -> tuple[Raw, ...]:
         meta = model["metadata"]
@@ -281,10 +279,10 @@ class Observer:
             self._enqueue(routes.key_of(artifact))
 
     def _superseded(self, old: Raw | None, new: Raw | None) -> tuple[Raw, ...]:
-        """Artifacts of a ModelDeployment whose current revision changed: maybe nobody needs them now."""
+        """Artifacts of a ModelDeployment that lists others than before: maybe nobody needs them now."""
         if old is None or new is None or new["kind"] != "ModelDeployment":
             return ()
-        before, after = ((raw.get("status") or {}).get("revision") for raw in (old, new))
+        before, after = (users.listing(raw) for raw in (old, new))
         return (
             self.store(resources.ARTIFACT).find(f"owner:{new['metadata']['uid']}") if before != after else ()
         )

@@ -31,6 +31,23 @@ def user(model: Raw, workload: Raw | None, listing: Sequence[Raw], *, planned: b
     return User(model, newest, planned, lasting)
 
 
+def comparing(model: Raw, artifact: str, revisions: Sequence[Raw]) -> list[Raw]:
+    """The current revision, for an artifact that ``status.compare`` lists; empty for any other.
+
+    Levels that are only compared are no part of a revision: another wish is no other plan.
+    """
+    status = model.get("status") or {}
+    listed = {one.get("artifact") for one in status.get("compare") or ()}
+    current = status.get("revision")
+    return [raw for raw in revisions if raw["metadata"]["name"] == current] if artifact in listed else []
+
+
+def listing(model: Raw) -> tuple[object, ...]:
+    """What a ModelDeployment's status says of the artifacts that it needs: its revision, what it compares."""
+    status = model.get("status") or {}
+    return (status.get("revision"), *(one.get("artifact") for one in status.get("compare") or ()))
+
+
 def _marked(workload: Raw | None) -> str:
     marks = (workload or {}).get("metadata", {}).get("annotations", {})
     return str(marks.get("slipway.dev/revision", ""))

@@ -123,6 +123,10 @@ def _build(
     while stage is not None:
         wished = _job(seen, users, settings, stage=stage, number=1)
         step = attempt.advance(seen.jobs, stage, where, wished, draft)
+        if stage == "evaluate" and _given_up(step, draft):
+            done.append(stage)
+            stage = stages.next_stage(order, done)
+            continue
         if step.do is not Do.DONE:
             if step.do is Do.START and counts(wished) and (turn := ask()).place:
                 _queued(turn, draft)
@@ -136,6 +140,16 @@ def _build(
             break
     draft.fields["completed"] = done or None
     draft.fields["stage"] = stage
+
+
+def _given_up(step: Step, draft: Draft) -> bool:
+    """Whether measuring failed for want of memory alone: the artifact is whole, its loss stays unknown."""
+    verdict = step.verdict
+    if step.do is not Do.FAIL or verdict is None or verdict.reason != reasons.OUT_OF_MEMORY:
+        return False
+    draft.fields.pop("failure", None)
+    draft.fields |= results.unmeasured(verdict.message)
+    return True
 
 
 def _queued(turn: Turn, draft: Draft) -> None:

@@ -14,20 +14,25 @@ from slipway.api.modeldeployment import REMOTE
 from slipway.errors import InvalidSpecError
 from slipway.manifests import artifacts, claims
 from slipway.manifests.artifacts import ArtifactPlan
+from slipway.manifests.companions import model_chain
 from slipway.manifests.owner import Owner
 from slipway.manifests.places import place_of
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
-from slipway.passes import attempt, companions, planning
+from slipway.passes import attempt, companions, comparing, planning
 from slipway.passes.artifact import is_ready
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
 from slipway.plan import stages
+from slipway.plan.decision import Plan
+from slipway.plan.memory import logits_bytes
+from slipway_runtime.methods import GGUF, methods
 
 
 def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | None:
     """What is to be served; None while it is being built, or when it may not be served."""
-    served = artifacts.artifact_chain(scene.spec, chosen.pinned.commit, chosen.pinned.plan)
+    pinned = chosen.pinned
+    served = model_chain(scene.spec, pinned.commit, pinned.plan, pinned.companions)
     chain = companions.whole_chain(scene, chosen.pinned, served)
     held = scene.seen.artifacts
     draft.fields["artifacts"] = [
@@ -37,14 +42,17 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
     planning.drop_outdated(scene, chosen, _serving_revision(scene), draft)
     stays = _move(scene, chain, ready, draft)
     chain = _needed(chain, held)
+    comparing.report(scene, chosen, draft)
     missing = [one for one in chain if one.name not in held]
-    if missing and not _ask_for(scene, chain, missing, draft):
+    logits = dict.fromkeys((one.name for one in served), logits_bytes(chosen.pinned.facts))
+    if missing and not _ask_for(scene, chain, missing, logits, draft):
         return None
     waits = next((one for one in chain if one.name not in ready), None)
     if waits is not None:
         _waiting(waits, held.get(waits.name), stays, draft)
         return None
-    found = _gate(scene, served[-1], held[served[-1].name], stays, draft)
+    found = _gate(scene, chosen.pinned.plan, served, stays, draft)
+    comparing.build(scene, chosen, draft, shut=found is None)
     return found and replace(found, companions=companions.published(scene, chosen.pinned) or ())
 
 
@@ -74,9 +82,18 @@ def _serving_revision(scene: Scene) -> str:
     return str(marks.get("slipway.dev/revision", ""))
 
 
-def _ask_for(scene: Scene, chain: list[ArtifactPlan], missing: list[ArtifactPlan], draft: Draft) -> bool:
+def _ask_for(
+    scene: Scene,
+    chain: list[ArtifactPlan],
+    missing: list[ArtifactPlan],
+    logits: Mapping[str, int],
+    draft: Draft,
+) -> bool:
     namespace = scene.owner.namespace
-    wished = {one.name: artifacts.build_artifact(one, [scene.owner], namespace) for one in chain}
+    wished = {
+        one.name: artifacts.build_artifact(one, [scene.owner], namespace, logits.get(one.name, 0))
+        for one in chain
+    }
     try:
         for one in chain:  # a claim that is too small is refused before a byte moves
             owner = Owner(API_VERSION, "ModelArtifact", one.name, "", namespace)
@@ -134,23 +151,29 @@ def _move(scene: Scene, chain: list[ArtifactPlan], ready: set[str], draft: Draft
 
 
 def _gate(
-    scene: Scene, plan: ArtifactPlan, artifact: Raw, stays: str, draft: Draft
+    scene: Scene, decided: Plan, served: list[ArtifactPlan], stays: str, draft: Draft
 ) -> PublishedArtifact | None:
-    status = artifact["status"]
-    loss = (status.get("quality") or {}).get("loss")
+    plan, status = served[-1], scene.seen.artifacts[served[-1].name]["status"]
+    loss, unknown = _whole_loss(scene, served)
+    unknown = unknown or _never_measured(decided)
     draft.fields["qualityLoss"] = loss
     gate = scene.spec.optimize.max_quality_loss if scene.spec.optimize else None
     if gate and plan.made.method == "source" and plan.made.level and loss is None:
         draft.fails(reasons.ARTIFACT_READY, reasons.QUALITY_UNKNOWN, _came_so(plan, gate))
         draft.progressing(state=False, reason=reasons.QUALITY_UNKNOWN, message="waits for another spec")
         return None
-    if gate and (text := _too_much(plan.level, loss, gate)):
-        draft.fails(reasons.ARTIFACT_READY, reasons.QUALITY_BELOW_GATE, text)
-        draft.progressing(state=False, reason=reasons.QUALITY_BELOW_GATE, message="waits for another spec")
+    if gate and (text := _too_much(plan, loss, gate, unknown)):
+        reason = reasons.QUALITY_BELOW_GATE if loss else reasons.QUALITY_UNKNOWN
+        draft.fails(reasons.ARTIFACT_READY, reason, text)
+        draft.progressing(state=False, reason=reason, message="waits for another spec")
         return None
     text = f"ModelArtifact {plan.name} is published and verified{stays}"
-    draft.holds(reasons.ARTIFACT_READY, reasons.BUILT, text)
-    return PublishedArtifact(plan.name, place_of(artifact), status["digest"], plan.level)
+    warning = f"; how much it lost is not known: {unknown}" if unknown else ""
+    reason = reasons.QUALITY_UNKNOWN if unknown else reasons.BUILT
+    draft.holds(reasons.ARTIFACT_READY, reason, text + warning)
+    return PublishedArtifact(
+        plan.name, place_of(scene.seen.artifacts[plan.name]), status["digest"], plan.level
+    )
 
 
 def _came_so(plan: ArtifactPlan, gate: str) -> str:
@@ -162,14 +185,48 @@ def _came_so(plan: ArtifactPlan, gate: str) -> str:
     )
 
 
-def _too_much(level: str, loss: str | None, gate: str) -> str:
+def _never_measured(plan: Plan) -> str:
+    """Why no Job measures what this plan serves; empty when one does, or nothing is made smaller."""
+    if plan.source_files and plan.level not in artifacts.CONVERTED:
+        return f"the model comes as GGUF, at {plan.level}"
+    if plan.method == "none" or plan.form == "gguf" or plan.level in artifacts.CONVERTED:
+        return ""
+    if plan.at_load:
+        return f"the engine makes {plan.level} while it loads"
+    return "" if plan.method in methods() else f"the model comes as {plan.level}"
+
+
+def _whole_loss(scene: Scene, served: list[ArtifactPlan]) -> tuple[str | None, str]:
+    """The loss of all steps of the chain together, or None and why one of them is not known.
+
+    Each is measured against what it was made from, so their ratios multiply.
+    """
+    ratio, found = 1.0, False
+    for one in served:
+        artifact = scene.seen.artifacts.get(one.name)
+        if artifact is None:  # what is served was found in a registry: its parents were never made here
+            if one.made.method not in ("source", GGUF):
+                return None, f"{one.level}: what it lost was measured where it was made"
+            continue
+        status = artifact["status"]
+        if why := status.get("qualityUnknown"):
+            return None, f"{one.level}: {why}"
+        if loss := (status.get("quality") or {}).get("loss"):
+            ratio, found = ratio * (1 + float(loss.rstrip("%")) / 100), True
+    return (f"{100 * (ratio - 1):.1f}%" if found else None), ""
+
+
+def _too_much(plan: ArtifactPlan, loss: str | None, gate: str, unknown: str) -> str:
     """Why the gate stays shut; empty when it opens. What nobody measured does not pass."""
-    field = f"spec.optimize.maxQualityLoss ({gate})"
+    field, what = f"spec.optimize.maxQualityLoss ({gate})", f"{plan.made.method} {plan.level}"
+    if plan.made.method == "source":
+        what = "what is served"
     if loss is None:
+        why = f" ({unknown})" if unknown else ""
         return (
-            f"no loss of {level} against f16 was measured, and {field} asks for one: drop maxQualityLoss, or "
-            "choose a level that is quantised from f16"
+            f"no loss of {what} against the unquantised model was measured{why}, and {field} asks for one: "
+            "drop maxQualityLoss, or choose a method or level whose unquantised model can be read"
         )
     if float(loss.rstrip("%")) > float(gate.rstrip("%")):
-        return f"{level} loses {loss} in perplexity, more than {field} allows; choose a higher level"
+        return f"{what} loses {loss} in perplexity, more than {field} allows; choose a higher level"
     return ""

@@ -109,7 +109,7 @@ def whole_chain(scene: Scene, pinned: Pinned, chain: list[ArtifactPlan]) -> list
 def published(scene: Scene, pinned: Pinned) -> tuple[PublishedCompanion, ...] | None:
     """The companions as they are mounted; None while one of them is not ready."""
     found = []
-    for one in pinned.companions:
+    for one in manifests.served(pinned.companions):
         artifact: Raw | None = scene.seen.artifacts.get(one.artifacts[-1])
         if artifact is None or not is_ready(artifact):
             return None

@@ -13,8 +13,8 @@ from typing import Any, Final
 from slipway.api import reasons
 from slipway.engines import ENGINES, decide, image_of
 from slipway.errors import InvalidSpecError, NothingFitsError
-from slipway.manifests import artifacts, revision
-from slipway.manifests.companions import inquiries, with_chains
+from slipway.manifests import revision
+from slipway.manifests.companions import inquiries, model_chain, with_chains
 from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
 from slipway.observe.observed import ModelObserved, Raw
 from slipway.passes import companions, inspection, tries
@@ -125,7 +125,7 @@ def _decide(
         draft.fails(reasons.PLANNED, error.reason, error.message)
         draft.progressing(state=False, reason=error.reason, message="waits for another spec")
         return
-    whole = artifacts.artifact_chain(scene.spec, commit, plan)
+    whole = model_chain(scene.spec, commit, plan, beside)
     pinned = Pinned(
         spec_hash=scene.spec_hash,
         uri=scene.spec.model.source,
@@ -165,7 +165,7 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
         return  # nothing better: the pod's condition already says what is missing
     if plan.effect == pinned.plan.effect:
         return  # the same pods on the same nodes, for reasons that read otherwise
-    chain = artifacts.artifact_chain(scene.spec, pinned.commit, plan)
+    chain = model_chain(scene.spec, pinned.commit, plan, pinned.companions)
     names = tuple(one.name for one in chain)
     answered = scene.asked or pinned.asked
     beside = with_chains(scene.spec, pinned.companions, plan.form, names[0])

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from slipway.manifests.artifacts import CONVERTED
 from slipway.observe.observed import Raw
-from slipway.plan.bands import BANDS
+from slipway.plan.bands import band_of
 from slipway_runtime.contract import PUBLISHED
+
+LOSSLESS = frozenset({"merge"})
+"""Methods whose result is another model on purpose: its distance from what it was made of is no loss."""
 
 
 def record(artifact: Raw, parent: Raw | None, stage: str, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,9 +43,15 @@ def record(artifact: Raw, parent: Raw | None, stage: str, result: Mapping[str, A
                 "progress": None,
             }
         case "evaluate":
-            return {"quality": _quality(artifact, parent, result)}
+            quality = _quality(artifact, parent, result)
+            return {"quality": quality, "qualityUnknown": _unknown(artifact, quality, result)}
         case _:
-            return {}
+            return {"made": dict(result["made"])} if result.get("made") else {}
+
+
+def unmeasured(why: str) -> dict[str, Any]:
+    """Status fields of an artifact whose evaluation was given up: kept, and its loss is not known."""
+    return {"quality": None, "qualityUnknown": why}
 
 
 def found_there(stage: str, result: Mapping[str, Any]) -> bool:
@@ -58,18 +68,40 @@ def _remote(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _quality(artifact: Raw, parent: Raw | None, result: Mapping[str, Any]) -> dict[str, Any]:
-    base = (((parent or {}).get("status") or {}).get("quality") or {}).get("perplexity")
-    level = artifact["spec"]["recipe"].get("level")
-    band = BANDS.get(level or "")
+    recipe = artifact["spec"]["recipe"]
+    base = result.get("basePerplexity") or _base_of(parent, result)
+    loses = base and _is_smaller(recipe)
+    band = band_of(recipe["method"], recipe.get("level") or "")
     return {
         "perplexity": str(result["perplexity"]),
         "basePerplexity": base,
-        "loss": relative_loss(str(result["perplexity"]), base) if base else None,
-        "band": band.text if band and base else None,
+        "loss": relative_loss(str(result["perplexity"]), str(base)) if loses else None,
+        "band": band.text if band and loses else None,
+        **{key: result.get(key) for key in ("kld", "kldP99", "topAgreement", "baseBytes")},
         "tokens": int(result["tokens"]),
         "seconds": str(result["seconds"]),
         "textDigest": str(result["textDigest"]),
     }
+
+
+def _base_of(parent: Raw | None, result: Mapping[str, Any]) -> str | None:
+    """The parent's perplexity; of another text or of other windows it says nothing."""
+    held = ((parent or {}).get("status") or {}).get("quality") or {}
+    same = all(held.get(key) == result.get(key) for key in ("tokens", "textDigest"))
+    return held.get("perplexity") if same else None
+
+
+def _is_smaller(recipe: Mapping[str, Any]) -> bool:
+    """Whether something was lost on purpose: neither merged nor only written in another form."""
+    return recipe["method"] not in LOSSLESS and recipe.get("level") not in CONVERTED
+
+
+def _unknown(artifact: Raw, quality: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
+    """Why there is no loss where there should be one."""
+    recipe = artifact["spec"]["recipe"]
+    if quality["loss"] or not _is_smaller(recipe):
+        return None
+    return str(result.get("noBase") or "the model that it was made from was not measured on the same text")
 
 
 def relative_loss(perplexity: str, base: str) -> str | None:

@@ -25,6 +25,8 @@ from slipway.plan.model_config import facts_from_wire
 DRAFT: Final = "draft"
 """Name of the one companion that guesses."""
 LORA: Final = "lora"
+CALIBRATION: Final = "calibration"
+"""Text that a Job reads while it makes the model smaller; no engine sees it."""
 DRAFT_LEVEL: Final = "Q8_0"
 """Level of a draft for llama.cpp: what it loses is paid in guesses, and it is small anyway."""
 PADDING: Final = 128
@@ -39,8 +41,8 @@ class Wanted:
     """A companion as the spec names it.
 
     Attributes:
-        name: ``draft``, or the adapter's name.
-        kind: ``draft``, ``mlp``, ``medusa`` or ``lora``.
+        name: ``draft``, ``calibration``, or the adapter's name.
+        kind: ``draft``, ``mlp``, ``medusa``, ``lora`` or ``calibration``.
         field: of the spec that names it, for messages.
     """
 
@@ -97,17 +99,22 @@ class Companion:
 
 def key_of(name: str, kind: str) -> str:
     """Name of a companion among all of its model: an adapter may be called draft."""
-    return f"adapter-{name}" if kind == LORA else DRAFT
+    return f"adapter-{name}" if kind == LORA else CALIBRATION if kind == CALIBRATION else DRAFT
 
 
 _COMPANION: TypeAdapter[Companion] = TypeAdapter(Companion)
 
 
 def wanted(spec: ModelDeploymentSpec) -> tuple[Wanted, ...]:
-    """Every companion that the spec names: what guesses, then the adapters in their order."""
+    """All that the spec names beside the model: what guesses, adapters in their order, a calibration text."""
     guess = (spec.engine or Engine()).speculative
     found = [_draft(guess.kind, guess.draft)] if guess and guess.draft else []
-    return (*found, *(_adapter(index, one) for index, one in enumerate(spec.model.adapters or ())))
+    found += [_adapter(index, one) for index, one in enumerate(spec.model.adapters or ())]
+    text = spec.optimize.calibration if spec.optimize else None
+    if text and text.source:
+        field = "spec.optimize.calibration"
+        found.append(Wanted(CALIBRATION, CALIBRATION, text.source, text.revision, field))
+    return tuple(found)
 
 
 def _draft(kind: str, draft: DraftSource) -> Wanted:
@@ -167,7 +174,7 @@ def refuse_mismatch(
             _refuse_draft(field, spec, facts, one, form)
         elif one.kind == LORA:
             _refuse_adapter(field, facts, one)
-        else:
+        elif one.kind != CALIBRATION:
             _refuse_heads(field, spec, facts, one)
 
 

@@ -13,6 +13,7 @@ from slipway.plan.decision import Memory, Sizes
 from slipway.plan.facts import ModelFacts
 from slipway.plan.quantities import MIB
 from slipway.plan.stored import stored
+from slipway_runtime.evaluate.question import CHUNKS, SCORED
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ KV_BYTES = 2
 """Bytes of a KV cache element: f16, llama-server's default."""
 SHARED_MEMORY = 64 * MIB
 """Size of /dev/shm. llama.cpp uses none; 64 MiB is what container engines give, for what links against it."""
+LOGITS_HEAD = 5
+"""16-bit numbers before each row: its scale and its start, and one where the vocabulary is odd."""
+LOGITS_TOKENS = 64 * 1024
+"""The tokens themselves, and the file's head."""
 OVERHEAD = 128 * MIB + SHARED_MEMORY
 """llama-server itself: 39 MiB measured with 4 conversations of 3,600 tokens; HTTP bodies, shared memory."""
 
@@ -157,3 +162,13 @@ def sizes(facts: ModelFacts, level: str) -> Sizes:
         f16=file_bytes(facts, "F16"),
         level=file_bytes(facts, level),
     )
+
+
+def logits_bytes(facts: ModelFacts) -> int:
+    """Bytes of the log-probabilities that the unquantised model gives to every token, for each scored one.
+
+    Two bytes each in llama-perplexity's file, and 8 a row. Measured for SmolLM2's vocabulary of 49,152:
+    200,572,884 bytes; this gives 200,626,096.
+    """
+    rows = CHUNKS * SCORED
+    return rows * 2 * (facts.vocab_size + LOGITS_HEAD) + LOGITS_TOKENS

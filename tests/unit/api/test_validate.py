@@ -150,3 +150,18 @@ def test_salvage_keeps_what_is_right() -> None:
     assert spec.engine
     assert (spec.engine.name, spec.engine.context_length) == ("llamacpp", None)
     assert salvage(ModelDeploymentSpec, {"engine": {}}) is None
+
+
+@pytest.mark.parametrize(
+    ("optimize", "path", "words"),
+    [
+        ({"compare": ["Q8_0", "Q9_0"]}, "spec.optimize.compare[1]", "Q9_0"),
+        ({"compare": ["Q8_0", "Q8_0"]}, "spec.optimize.compare", "names a level twice"),
+        ({"compare": ["Q8_0"], "level": "Q8_0"}, "spec.optimize.compare", "the level that is served"),
+    ],
+)
+def test_levels_to_compare_exist_once_and_are_others(optimize: dict[str, Any], path: str, words: str) -> None:
+    wish = {"metadata": {"name": "m"}, "spec": {"model": {"source": "hf://a/b"}, "optimize": optimize}}
+    (found,) = problems(wish)
+    assert found.path == path
+    assert words in found.message

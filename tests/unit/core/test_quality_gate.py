@@ -22,11 +22,11 @@ Raw = dict[str, Any]
             {"loss": "7.2%"},
             "5%",
             False,
-            "loses 7.2% in perplexity, more than spec.optimize.maxQualityLoss (5%)",
+            "gguf Q4_K_M loses 7.2% in perplexity, more than spec.optimize.maxQualityLoss (5%)",
         ),
         ({"loss": "7.2%"}, None, True, ""),
         ({}, None, True, ""),
-        ({}, "5%", False, "no loss of Q4_K_M against f16 was measured"),
+        ({}, "5%", False, "no loss of gguf Q4_K_M against the unquantised model was measured"),
         (None, "5%", False, "drop maxQualityLoss"),
     ],
 )
@@ -35,14 +35,16 @@ def test_what_nobody_measured_does_not_pass(
 ) -> None:
     seen = planned()
     status = READY | {
+        "quality": {},
         "digest": "sha256:5",
         "location": {"claim": "c", "path": "published"},
-        "quality": quality,
     }
     artifacts = {
-        raw["metadata"]["name"]: accepted(raw, status={k: v for k, v in status.items() if v is not None})
+        raw["metadata"]["name"]: accepted(raw, status=status)
         for raw in model.decide(seen, SETTINGS, NOW).create
     }
+    served = next(one for name, one in artifacts.items() if "q4-k-m" in name)
+    served["status"] = served["status"] | ({} if quality is None else {"quality": quality})
     gated = mdl(optimize={"maxQualityLoss": gate} if gate else {})
     raw = {
         **seen.model,
@@ -52,5 +54,6 @@ def test_what_nobody_measured_does_not_pass(
     outcome = model.decide(replace(seen, model=raw, artifacts=artifacts), SETTINGS, NOW)
     assert (of_kind(outcome, "Deployment") is not None) is opens
     if not opens:
-        assert condition(outcome, "Ready")[1] == "QualityBelowGate"
+        reason = "QualityBelowGate" if (quality or {}).get("loss") else "QualityUnknown"
+        assert condition(outcome, "Ready")[1] == reason
         assert words in condition(outcome, "Ready")[2]

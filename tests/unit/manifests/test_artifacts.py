@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import decide
-from slipway.manifests.artifacts import NAME_LIMIT, artifact_chain, build_artifact
+from slipway.manifests.artifacts import NAME_LIMIT, artifact_chain, build_artifact, compared_chain
 from slipway.manifests.jobs import job_name
 from slipway.manifests.owner import Owner
 from slipway.plan.decision import Plan
+from slipway.plan.memory import sizes
 from slipway.settings import Settings
 from slipway_runtime.contract import LEVELS, STAGES
 from tests.support.planning import COMMIT, MODELS, NODES, spec
@@ -114,3 +115,21 @@ def test_object_has_every_owner_and_only_what_is_set(plan: Plan, owner: Owner) -
     }
     assert "parent" not in build_artifact(source, [owner], "team")["spec"]
     assert build_artifact(source, [owner], "team")["spec"]["recipe"] == {"method": "source"}
+
+
+def test_an_f16_keeps_room_for_what_it_says(plan: Plan, owner: Owner) -> None:
+    source, f16, level = artifact_chain(spec(), COMMIT, plan)
+    built = [build_artifact(one, [owner], "team", logits=200)["spec"] for one in (source, f16, level)]
+    assert [one.get("workBytes") for one in built] == [None, 200, None]
+
+
+def test_compared_levels_are_made_of_the_same_f16(plan: Plan) -> None:
+    facts = MODELS["smollm2-135m"]
+    served = artifact_chain(spec(), COMMIT, plan)
+    compared = compared_chain(spec(), COMMIT, plan, "Q8_0", sizes(facts, "Q8_0"))
+    assert [one.name for one in compared[:2]] == [one.name for one in served[:2]]
+    assert compared[2].parent == served[1].name
+    assert compared[2].made.expected_bytes == sizes(facts, "Q8_0").level
+    same = compared_chain(spec(), COMMIT, plan, plan.level, sizes(facts, plan.level))
+    assert [one.name for one in same] == [one.name for one in served]
+    assert len(compared_chain(spec(), COMMIT, plan, "BF16", sizes(facts, "BF16"))) == 2

@@ -33,6 +33,16 @@ def test_computed_claim(artifact_owner: Owner) -> None:
     assert claim["metadata"]["ownerReferences"][0]["controller"] is True
 
 
+def test_room_for_what_the_unquantised_model_said_is_computed_and_no_must(artifact_owner: Owner) -> None:
+    f16 = artifact(size=1000 * MIB)
+    f16["spec"]["workBytes"] = 200 * MIB
+    claim = build_claim(artifact_owner, f16, Settings())
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1400Mi"
+    f16["spec"]["store"] = {"size": "1200Mi"}
+    claim = build_claim(artifact_owner, f16, Settings())
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1200Mi"
+
+
 def test_wished_size_and_class(artifact_owner: Owner) -> None:
     claim = build_claim(artifact_owner, artifact(size=MIB, storageClassName="fast"), Settings())
     assert claim["spec"]["storageClassName"] == "fast"

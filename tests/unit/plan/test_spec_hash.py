@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.plan.bands import BANDS
+from slipway.plan.bands import BANDS, band_of
 from slipway.plan.spec_hash import planning_hash
 from tests.support.planning import spec
 
@@ -76,4 +76,22 @@ def test_specs_of_before_keep_their_hash() -> None:
 
 def test_bands_are_ordered_and_printed_as_published() -> None:
     assert BANDS["Q4_K_M"].text == "3-5%"
-    assert all(band.low < band.high for band in BANDS.values())
+    assert all(band.low <= band.high for band in BANDS.values())
+
+
+@pytest.mark.parametrize(
+    ("method", "level", "text"),
+    [
+        ("gguf", "Q8_0", "0-1%"),
+        ("fp8", "FP8_DYNAMIC", "0-0.5%"),
+        ("int8", "W8A8", "about 1%"),
+        ("awq", "W4A16", "about 3%"),
+        ("nvfp4", "NVFP4", "about 3%"),
+        ("gguf", "IQ4_XS", None),
+        ("prune", "2:4", None),
+        ("merge", "BF16", None),
+    ],
+)
+def test_a_method_has_the_band_of_its_bits(method: str, level: str, text: str | None) -> None:
+    found = band_of(method, level)
+    assert (found.text if found else None) == text

@@ -15,6 +15,7 @@ from slipway_runtime.errors import StageError
 from slipway_runtime.fetch import fetch_one
 from slipway_runtime.sources import Repository, connect
 from slipway_runtime.sources.https import read_address
+from tests.support.gguf_models import write_gguf
 from tests.support.web_files import WebFiles, closing_clients, serving
 
 from .conftest import Bench
@@ -251,3 +252,15 @@ def test_weights_alone_are_no_model(bench: Bench, web: WebFiles) -> None:
     web.files["/model.safetensors"] = b"\0" * 64
     code, result, log = bench.run("inspect", SLIPWAY_SOURCE=f"{web.url}/model.safetensors")
     assert (code, result["reason"]) == (66, "NoConfig"), log
+
+
+def test_a_gguf_file_is_inspected_and_fetched_by_its_digest(bench: Bench, web: WebFiles) -> None:
+    content = write_gguf(bench.folder / "m-Q8_0.gguf", "Q8_0").read_bytes()
+    web.files["/m-Q8_0.gguf"] = content
+    source = f"{web.url}/m-Q8_0.gguf#sha256={hashlib.sha256(content).hexdigest()}"
+    code, result, log = bench.run("inspect", SLIPWAY_SOURCE=source)
+    assert (code, result.get("commit")) == (0, f"sha256:{hashlib.sha256(content).hexdigest()}"), log
+    environment = {"SLIPWAY_SOURCE": source, "SLIPWAY_REVISION": result["commit"], "SLIPWAY_LEVEL": "Q8_0"}
+    code, result, log = bench.run("fetch", **environment)
+    assert code == 0, log
+    assert content in [path.read_bytes() for path in (bench.store / "published").rglob("*.gguf")]

@@ -220,7 +220,8 @@ def test_a_wrong_password_says_what_to_put_into_the_secret(bench: Bench, double:
 
 
 def test_a_broken_docker_configuration_is_named(bench: Bench, double: Double) -> None:
-    write_secret(bench, dockerconfigjson='{"auths": {"x": {"auth": "no base64!"}}}')
+    auths = {double.host: {"auth": "no base64!"}, "other.example.com": {"identitytoken": "x"}}
+    write_secret(bench, dockerconfigjson=json.dumps({"auths": auths}))
     error = refused(bench, double)
     assert (error.reason, error.code) == ("MissingInput", Exit.CONFIG)
     assert "no base64" not in error.message.replace('"auth" that is no base64', "")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slipway_runtime.serve.loading import local
 from slipway_runtime.serve.options import CONCURRENCY, Options, read_options
 
 GIVEN = ["--model", "/model", "--name", "smol"]
@@ -77,3 +78,9 @@ def test_help_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("trusts", [False, True])
+def test_the_models_own_code_runs_only_when_it_is_trusted(*, trusts: bool) -> None:
+    options = read_options([*GIVEN, *(["--trust-remote-code"] if trusts else [])])
+    assert local(options) == {"local_files_only": True, "trust_remote_code": trusts}

@@ -1,0 +1,112 @@
+"""Levels that are only compared: made after the served one answers, kept while they are asked for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from slipway.kube import Kube
+from slipway.observe.observed import ModelObserved
+from slipway.observe.observer import Observer
+from slipway.observe.users import comparing, user
+from slipway.passes.outcome import Outcome
+from slipway.queue import Key
+from tests.unit.core.test_passes import condition, created
+from tests.unit.core.test_upkeep import artifact, decide, served
+
+Raw = dict[str, Any]
+
+
+def rows(outcome: Outcome) -> dict[str, Raw]:
+    return {row["level"]: row for row in (outcome.status or {}).get("compare") or ()}
+
+
+def asked(*levels: str) -> tuple[ModelObserved, Outcome]:
+    return decide(served(), optimize={"compare": list(levels)})
+
+
+def test_levels_are_made_once_the_model_answers() -> None:
+    seen, outcome = asked("Q8_0", "Q5_K_M")
+    made = {raw["spec"]["recipe"]["level"]: raw for raw in outcome.create}
+    assert set(made) == {"Q8_0", "Q5_K_M"}
+    f16 = next(name for name in seen.artifacts if "-f16-" in name)
+    assert {raw["spec"]["parent"] for raw in made.values()} == {f16}, "the same f16, nothing else is made"
+    assert all(ref["name"] == "qwen" for raw in made.values() for ref in raw["metadata"]["ownerReferences"])
+    assert condition(outcome, "Ready")[0] == "True"
+    assert [(row["level"], row["ready"]) for row in rows(outcome).values()] == [
+        ("Q8_0", False), ("Q5_K_M", False),
+    ]  # fmt: skip
+
+
+def test_nothing_slows_down_what_does_not_answer_yet() -> None:
+    seen = served()
+    waiting = replace(seen, model={**seen.model, "status": {**seen.model["status"], "conditions": []}})
+    _, outcome = decide(waiting, optimize={"compare": ["Q8_0"]})
+    assert created(outcome) == []
+    assert "until the model answers" in rows(outcome)["Q8_0"]["message"]
+
+
+def test_figures_are_listed_and_failures_only_said() -> None:
+    seen, outcome = asked("Q8_0", "Q5_K_M")
+    good, bad = (artifact(raw) for raw in outcome.create)
+    good["status"] |= {"sizeBytes": 9**9, "quality": {"perplexity": "26.7", "loss": "0.5%", "kld": "0.004"}}
+    bad["status"] = {"failure": {"reason": "QuantizationFailed", "message": "llama-quantize refused it"}}
+    held = {one["metadata"]["name"]: one for one in (good, bad)}
+    _, outcome = decide(replace(seen, artifacts={**seen.artifacts, **held}))
+    assert created(outcome) == []
+    found = rows(outcome)
+    assert found["Q8_0"]["ready"] is True
+    assert (found["Q8_0"]["perplexity"], found["Q8_0"]["kld"]) == ("26.7", "0.004")
+    assert float(found["Q8_0"]["bitsPerWeight"]) > 0
+    assert found["Q5_K_M"]["message"] == "llama-quantize refused it"
+    assert condition(outcome, "Ready")[0] == "True"
+    _, outcome = decide(replace(seen, artifacts={**seen.artifacts, **held}), optimize={})
+    assert rows(outcome) == {}
+
+
+def test_a_gate_that_stays_shut_does_not_keep_levels_from_being_made() -> None:
+    seen = served()
+    level = next(name for name in seen.artifacts if "q4-k-m" in name)
+    artifacts = {
+        name: {**raw, "status": {**raw["status"], "quality": {"loss": "7.2%"} if name == level else {}}}
+        for name, raw in seen.artifacts.items()
+    }
+    optimize = {"compare": ["Q8_0"], "maxQualityLoss": "5%"}
+    _, outcome = decide(replace(seen, artifacts=artifacts), optimize=optimize)
+    assert condition(outcome, "ArtifactReady")[1] == "QualityBelowGate"
+    assert [raw["spec"]["recipe"]["level"] for raw in outcome.create] == ["Q8_0"]
+
+
+def test_a_store_that_is_too_small_is_said_in_the_row() -> None:
+    seen = served()
+    _, outcome = decide(seen, optimize={"compare": ["F16"]})
+    assert rows(outcome)["F16"]["ready"] is True, "it is there: the level was made of it"
+    assert created(outcome) == []
+
+
+@pytest.mark.parametrize(("listed", "kept"), [(["q8"], True), ([], False)])
+def test_the_current_revision_keeps_what_is_compared(listed: list[str], *, kept: bool) -> None:
+    revision = {"metadata": {"name": "r2"}}
+    rows = [{"level": "Q8_0", "artifact": name} for name in listed]
+    status = {"revision": "r2", "observedGeneration": 1, "compare": rows}
+    model = {"metadata": {"name": "m", "generation": 1}, "status": status}
+    uses = comparing(model, "q8", [{"metadata": {"name": "r1"}}, revision])
+    assert (user(model, None, uses, planned=True).revision is revision) is kept
+
+
+def test_another_wish_wakes_the_artifacts_of_the_one_before() -> None:
+    keys: list[Key] = []
+    observer = Observer(cast("Kube", None), (), keys.append, time.monotonic)
+    ref = {"apiVersion": "slipway.dev/v1alpha1", "kind": "ModelDeployment", "name": "m", "uid": "u"}
+    meta = {"namespace": "n", "resourceVersion": "1"}
+    level = {"apiVersion": ref["apiVersion"], "kind": "ModelArtifact", "spec": {}}
+    observer.remember({**level, "metadata": {**meta, "name": "q8", "ownerReferences": [ref]}})
+    one = {"apiVersion": ref["apiVersion"], "kind": "ModelDeployment", "spec": {}}
+    for version, compare in (("1", [{"artifact": "q8"}]), ("2", [{"artifact": "q8"}]), ("3", [])):
+        keys.clear()
+        metadata = {**meta, "name": "m", "uid": "u", "resourceVersion": version}
+        observer.remember({**one, "metadata": metadata, "status": {"compare": compare, "replicas": version}})
+        assert (Key("ModelArtifact", "n", "q8") in keys) == (version in ("1", "3"))
