@@ -39,7 +39,7 @@ def _unmeasured(given: Input, threshold: str, evidence: str) -> Finding:
         fix = "give the Jobs more memory, or compare answers with those of optimize.method: none"
         return Finding("WARN", value, threshold, evidence, fix)
     level, came = given.plan.level, given.plan.source_files or not given.plan.at_load
-    if given.plan.form == "gguf" and not given.plan.source_files:
+    if given.plan.made or (given.plan.form == "gguf" and not given.plan.source_files):
         return Finding("FAIL", "not measured", threshold, evidence)
     if came:
         band = band_of(given.plan.form if given.plan.form == "gguf" else given.plan.method, level)

@@ -26,7 +26,7 @@ from slipway.passes.scene import Chosen, Scene
 from slipway.plan import stages
 from slipway.plan.decision import Plan
 from slipway.plan.memory import logits_bytes
-from slipway_runtime.methods import GGUF, methods
+from slipway_runtime.methods import GGUF
 
 
 def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | None:
@@ -193,7 +193,7 @@ def _never_measured(plan: Plan) -> str:
         return ""
     if plan.at_load:
         return f"the engine makes {plan.level} while it loads"
-    return "" if plan.method in methods() else f"the model comes as {plan.level}"
+    return "" if plan.made else f"the model comes as {plan.level}"
 
 
 def _whole_loss(scene: Scene, served: list[ArtifactPlan]) -> tuple[str | None, str]:

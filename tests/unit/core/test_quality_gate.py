@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from slipway.passes import model
+from slipway.passes import building, model
+from slipway.passes.kept import read_revision
 from tests.unit.core.test_passes import NOW, SETTINGS, accepted, condition, mdl, planned
 from tests.unit.core.test_upkeep import GENERATIONS, READY, of_kind
 
@@ -57,3 +58,24 @@ def test_what_nobody_measured_does_not_pass(
         reason = "QualityBelowGate" if (quality or {}).get("loss") else "QualityUnknown"
         assert condition(outcome, "Ready")[1] == reason
         assert words in condition(outcome, "Ready")[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "awq", "form": "safetensors", "level": "W4A16", "made": True}, ""),
+        ({"method": "awq", "form": "safetensors", "level": "W4A16"}, "the model comes as W4A16"),
+        (
+            {"method": "fp8", "form": "safetensors", "level": "FP8", "at_load": True},
+            "makes FP8 while it loads",
+        ),
+        ({"method": "none", "form": "safetensors", "level": "BF16"}, ""),
+        ({"form": "gguf", "level": "Q4_K_M"}, ""),
+        ({"form": "gguf", "level": "Q4_K_M", "source_files": 1}, "comes as GGUF, at Q4_K_M"),
+    ],
+)
+def test_only_what_a_job_makes_is_measured(changes: Raw, words: str) -> None:
+    plan = read_revision(planned().revisions[0]).plan
+    found = building._never_measured(replace(plan, **changes))
+    assert words in found
+    assert bool(found) is bool(words)
