@@ -19,6 +19,9 @@ LEVELS = (
 )  # fmt: skip
 """Levels of llama-quantize that need no importance matrix."""
 
+MERGED = "MERGED"
+"""Level of a model with its adapters in its weights."""
+
 STORE = "/store"
 """Where a Job mounts its own artifact's claim, read-write."""
 PARENT = "/parent"
@@ -50,7 +53,7 @@ PROGRESS_PREFIX = "SLIPWAY-PROGRESS "
 EMBEDDINGS = "/v1/embeddings"
 """Value of SLIPWAY_BENCHMARK_ROUTE for a model that makes vectors; without one text is asked for."""
 
-ROLES = ("base", "draft", "mlp", "medusa", "lora")
+ROLES = ("base", "draft", "mlp", "medusa", "lora", "merge")
 """What the inspected source is to another one: ``SLIPWAY_ROLE``, absent for a model that is alone."""
 
 
@@ -79,6 +82,7 @@ PERMANENT = frozenset({Exit.DATA, Exit.NO_INPUT, Exit.NO_PERMISSION, Exit.CONFIG
 
 REASONS: dict[str, str] = {
     "AccessDenied": "the hub forbids this to the account that the token belongs to",
+    "AdapterMismatch": "an adapter names tensors that its base has not, or of another shape",
     "BrokenConfig": "config.json is no JSON object, or names no architecture",
     "BrokenWeights": "a safetensors file has no readable header, or a shard of the index is missing",
     "ConversionFailed": "llama.cpp's converter refused the model; its last words are in the message",
@@ -96,6 +100,7 @@ REASONS: dict[str, str] = {
     "NoConfig": "the repository has no config.json",
     "NotAHub": "what answers at the hub's address is none: a login page, or a proxy's notice",
     "NotAnAdapter": "the repository holds no LoRA adapter that an engine can serve",
+    "NotFloats": "weights that come quantised can't be changed: the 16-bit ones are needed",
     "NotHeads": "the repository holds no heads of the kind that spec.engine.speculative.method names",
     "NoWeights": "the repository has no weights that can be used",
     "OutOfMemory": "a tool was killed, most likely for want of memory",

@@ -91,6 +91,17 @@ RIGHT = [
     Case("draft", engine(speculative={"draft": DRAFT, "tokens": 5})),
     Case("heads", engine(speculative={"method": "medusa", "draft": {**DRAFT, "revision": "v1"}})),
     Case("adapters", {}, model={"source": SOURCE, "adapters": [adapter("sql"), adapter("tone")]}),
+    Case(
+        "merged adapters",
+        {},
+        model={
+            "source": SOURCE,
+            "adapters": [
+                adapter("model", mode="merge", weight=0.5),
+                adapter("tone", mode="merge", weight=-1, allowOtherBase=True),
+            ],
+        },
+    ),
     Case("pinned image", engine(image="docker.io/acme/server@sha256:" + "0" * 64)),
 ]
 
@@ -234,7 +245,10 @@ WRONG = [
         )
         for name, path, wrong in (
             ("without mode", "mode", {"name": "sql", "source": SOURCE}),
-            ("to be merged", "mode", adapter("sql", mode="merge")),
+            ("of an unknown mode", "mode", adapter("sql", mode="add")),
+            ("served with a weight", "mode", adapter("sql", weight=0.5)),
+            ("served of another base", "mode", adapter("sql", allowOtherBase=True)),
+            ("with a huge weight", "weight", adapter("sql", mode="merge", weight=11)),
             ("with a dot", "name", adapter("sql.v1")),
             ("without organisation", "source", adapter("sql", source="hf://sql")),
         )

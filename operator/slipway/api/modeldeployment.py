@@ -97,12 +97,17 @@ class ModelSource(Model):
     """Secret in this namespace whose key "token" opens a private or gated repository. Only Jobs mount it;
     the operator never reads it."""
     adapters: Annotated[list[Adapter], Field(max_length=16)] | None = None
-    """LoRA adapters served beside the model, each under a name of its own."""
+    """LoRA adapters: served beside the model, each under a name of its own, or merged into it."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         source_rule("spec.model.revision"),
         unique_rule("adapters", "two adapters have one name: requests choose by it, so each needs its own"),
     )
+
+    @property
+    def served(self) -> tuple[Adapter, ...]:
+        """Adapters that stand beside the model."""
+        return tuple(one for one in self.adapters or () if one.mode == "serve")
 
 
 class AutoscalingTarget(Model):

@@ -42,7 +42,7 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def companions_of(args: argparse.Namespace, spec: ModelDeploymentSpec) -> tuple[Companion, ...]:
-    """What the spec wants served beside the model, from the folders of the command line.
+    """What the spec wants served beside the model or merged into it, from the folders of the command line.
 
     Raises:
         InvalidSpecError: it wants one that no option names.
@@ -56,7 +56,7 @@ def companions_of(args: argparse.Namespace, spec: ModelDeploymentSpec) -> tuple[
     for one in wanted(spec):
         folder = folders.get(one.key)
         if folder is None:
-            option = f"--adapter {one.name}=DIR" if one.kind == LORA else "--draft DIR"
+            option = "--draft DIR" if one.key == DRAFT else f"--adapter {one.name}=DIR"
             raise InvalidSpecError(
                 reasons.INVALID_SPEC,
                 f"{one.field}: the plan rests on what {one.source} holds: name its folder by {option} (in a "
@@ -80,20 +80,21 @@ def _read(one: Wanted, folder: Path) -> Companion:
 
 
 def _facts(one: Wanted, folder: Path) -> dict[str, Any]:
-    from slipway.plan.companions import LORA
+    from slipway.plan.companions import LORA, MERGE
     from slipway_runtime.companion_facts import adapter_facts, heads_facts
     from slipway_runtime.weights import ADAPTER, ADAPTER_CONFIG, CONFIG, check_weights, is_weights
 
-    name = ADAPTER_CONFIG if one.kind == LORA else CONFIG
+    adapter = one.kind in (LORA, MERGE)
+    name = ADAPTER_CONFIG if adapter else CONFIG
     if not (folder / name).is_file():
         raise UsageError(f"{folder} holds no {name}: name the folder of {one.source}")
     config = read_json(folder / name)
-    if one.kind != LORA:
+    if not adapter:
         files = [path for path in sorted(folder.glob("*.safetensors")) if is_weights(path.name)]
         facts = heads_facts(config, one.kind)
     elif (folder / ADAPTER).is_file():
         files = [folder / ADAPTER]
-        facts = adapter_facts(config, check_weights(files[0]))
+        facts = adapter_facts(config, check_weights(files[0]), merging=one.kind == MERGE)
     else:
         raise UsageError(f"{folder} holds no {ADAPTER}: its shapes say what it is for")
     size = sum(path.stat().st_size for path in files)

@@ -218,16 +218,17 @@ def _pinned(
     settings: Settings,
     beside: tuple[Companion, ...],
 ) -> Pinned:
-    from slipway.manifests.artifacts import artifact_chain
+    from slipway.manifests.artifacts import artifact_chain, source_name
     from slipway.manifests.companions import with_chains
     from slipway.manifests.revision import Pinned
     from slipway.plan.spec_hash import planning_hash
 
-    names = tuple(one.name for one in artifact_chain(given.spec, commit, plan))
+    beside = with_chains(given.spec, beside, plan.form, source_name(given.spec, commit))
+    names = tuple(one.name for one in artifact_chain(given.spec, commit, plan, beside))
     plain = Pinned(
         planning_hash(given.spec), given.spec.model.source, commit, facts, plan, settings.images, names
     )
-    return replace(plain, companions=with_chains(given.spec, beside, plan.form, names[0]))
+    return replace(plain, companions=beside)
 
 
 def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
@@ -237,11 +238,13 @@ def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, An
     from slipway.manifests.owner import PublishedArtifact
     from slipway.manifests.revision import build_revision
     from slipway.manifests.serving import build_serving
+    from slipway.plan import merging
 
     owner, spec, plan, names = _owner(given), given.spec, pinned.plan, pinned.artifacts
     revision = build_revision(owner, 1, pinned)
-    beside = tuple(published_companion(one, one.artifacts[-1], UNKNOWN_DIGEST) for one in pinned.companions)
-    served = PublishedArtifact(names[-1], names[-1], UNKNOWN_DIGEST, plan.level, beside)
+    beside = merging.beside(pinned.companions)
+    mounted = tuple(published_companion(one, one.artifacts[-1], UNKNOWN_DIGEST) for one in beside)
+    served = PublishedArtifact(names[-1], names[-1], UNKNOWN_DIGEST, plan.level, mounted)
     _say(f"{given.name}: the artifact's digest is unknown before it is built: zeros stand for it")
     name = revision["metadata"]["name"]
     return [
@@ -267,7 +270,7 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
     where = job_placement(given.spec, pinned.plan)
     inputs = StageInputs(secret=secret.name if secret else None, placement=where)
     objects = []
-    chain = artifact_chain(given.spec, pinned.commit, pinned.plan)
+    chain = artifact_chain(given.spec, pinned.commit, pinned.plan, pinned.companions)
     for one in with_companions(chain, given.spec, pinned.companions, pinned.plan.form):
         artifact = build_artifact(one, [_owner(given)], given.namespace)
         owner = Owner(API_VERSION, "ModelArtifact", one.name, "", given.namespace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,10 @@ from slipway.api import API_VERSION
 from slipway.api.modeldeployment import ModelDeploymentSpec, Store
 from slipway.manifests.names import STORE_COMPONENT, digest, labels, slug
 from slipway.manifests.owner import Owner, owner_reference
+from slipway.plan.companions import Companion
 from slipway.plan.decision import Plan
+from slipway.plan.merging import merged
+from slipway_runtime.contract import MERGED
 
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
@@ -68,17 +71,50 @@ class ArtifactPlan:
         return self.made.level or "source"
 
 
-def artifact_chain(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> list[ArtifactPlan]:
+def artifact_chain(
+    spec: ModelDeploymentSpec, commit: str, plan: Plan, companions: Iterable[Companion] = ()
+) -> list[ArtifactPlan]:
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
-    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone.
+    What reshapes the model comes right after the source, and stands in its place for all that follows. An
+    engine that reads safetensors and quantises while it loads, or not at all, has only these.
+
+    Args:
+        spec: the user's wish.
+        commit: of the model.
+        plan: what was decided.
+        companions: with their artifacts (``manifests.companions.with_chains``); some may be merged.
     """
-    steps = [Made("source", None, plan.sizes.source)]
+    steps = [Made("source", None, plan.sizes.source), *reshaping(plan, companions)]
     if plan.form == "gguf":
         if plan.level not in CONVERTED:
             steps.append(Made("gguf", "F16", plan.sizes.f16))
         steps.append(Made("gguf", plan.level, plan.sizes.level))
     return chain_of(spec.model.source, commit, steps, spec.store)
+
+
+def reshaping(plan: Plan, companions: Iterable[Companion]) -> list[Made]:
+    """The steps between source and quantisation."""
+    adapters = merged(companions)
+    return [merge_step(adapters, plan.sizes.source)] if adapters else []
+
+
+def merge_step(adapters: Sequence[Companion], size: int) -> Made:
+    """Adapters added to the weights in their order; weights are options, commits in the inputs' names.
+
+    Args:
+        adapters: at least one, with the names of their artifacts.
+        size: of the base, bytes: the result has the same.
+    """
+    options = {f"adapter-{place:02d}": f"{one.name}={one.weight}" for place, one in enumerate(adapters, 1)}
+    if any(one.whole for one in adapters):
+        options["whole"] = "true"
+    return Made("merge", MERGED, size, options, {one.key: one.artifacts[0] for one in adapters})
+
+
+def source_name(spec: ModelDeploymentSpec, commit: str) -> str:
+    """Name of the model's source artifact."""
+    return chain_of(spec.model.source, commit, [Made("source", None, 0)], spec.store)[0].name
 
 
 def chain_of(

@@ -33,6 +33,9 @@ QUANTIZE_BYTES = 5.1
 """The same for llama-quantize: measured 4.82 for Q4_K_M, 5.06 for Q8_0; the f16 file is mapped."""
 PYTORCH = 2 * GIB
 """PyTorch, transformers and their tools, calibration texts and activations of a layer."""
+MERGE = 768 * MIB
+"""NumPy with some blocks of 16 MiB, and one tensor's matrices in float32: of rank 512 and the largest
+embedding known (262,144 x 5,376) 550 MB."""
 WHOLE_MODELS = 2.0
 """How many times the 16-bit model may lie in memory."""
 SLACK = 512 * MIB
@@ -49,11 +52,13 @@ class Subject:
         expected_bytes: size of the artifact; 0 for inspect and benchmark.
         facts: of the model; None when they are not known.
         form: of the result, as of ``slipway_runtime.methods``.
+        whole: the recipe asks for a model that lies in memory whole.
     """
 
     expected_bytes: int = 0
     facts: ModelFacts | None = None
     form: str = GGUF
+    whole: bool = False
 
     @property
     def weights(self) -> int:
@@ -101,6 +106,11 @@ def _whole(subject: Subject) -> tuple[int, int]:
     return PYTORCH // 4 + subject.weights, PYTORCH + SLACK + round(WHOLE_MODELS * subject.weights)
 
 
+def _merge(subject: Subject) -> tuple[int, int]:
+    """A block of a tensor at a time and the adapters' matrices; by PEFT the whole model."""
+    return _whole(subject) if subject.whole else (256 * MIB, SLACK + MERGE)
+
+
 def _quantize(subject: Subject) -> tuple[int, int]:
     """A tensor at a time; with PyTorch the whole model."""
     if subject.form != GGUF:
@@ -118,7 +128,7 @@ def _evaluate(subject: Subject) -> tuple[int, int]:
 
 
 MEMORY: Mapping[str, Callable[[Subject], tuple[int, int]]] = {
-    "merge": _whole,
+    "merge": _merge,
     "prune": _whole,
     "distill": _whole,
     "inspect": lambda _: (128 * MIB, 512 * MIB),

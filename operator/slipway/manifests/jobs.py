@@ -157,7 +157,12 @@ def build_stage_job(
         stage=stage,
         labels={"artifact": owner.name},
         env=env,
-        subject=Subject(expected, inputs.facts, form_of(recipe["method"])),
+        subject=Subject(
+            expected,
+            inputs.facts,
+            form_of(recipe["method"]),
+            whole=(recipe.get("options") or {}).get("whole") == "true",
+        ),
         store_claim=owner.name,
         parent_claim=inputs.parent_claim,
         inputs=inputs.inputs if stage in READERS else {},

@@ -5,6 +5,7 @@ A step of the ModelDeployment's pass.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +25,9 @@ from slipway.plan import stages
 
 def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | None:
     """What is to be served; None while it is being built, or when it may not be served."""
-    served = artifacts.artifact_chain(scene.spec, chosen.pinned.commit, chosen.pinned.plan)
-    chain = companions.whole_chain(scene, chosen.pinned, served)
+    pinned = chosen.pinned
+    served = artifacts.artifact_chain(scene.spec, pinned.commit, pinned.plan, pinned.companions)
+    chain = companions.whole_chain(scene, pinned, served)
     held = scene.seen.artifacts
     draft.fields["artifacts"] = [
         {"name": one.name, "level": one.level, "ready": is_ready(held.get(one.name))} for one in chain
@@ -36,12 +38,19 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
     missing = [one for one in chain if one.name not in held]
     if missing and not _ask_for(scene, chain, missing, draft):
         return None
-    waits = next((one for one in chain if one.name not in ready), None)
+    waits = _first(chain, ready, held)
     if waits is not None:
         _waiting(waits, held.get(waits.name), stays, draft)
         return None
     found = _gate(scene, served[-1], held[served[-1].name], stays, draft)
-    return found and replace(found, companions=companions.published(scene, chosen.pinned) or ())
+    return found and replace(found, companions=companions.published(scene, pinned) or ())
+
+
+def _first(chain: list[ArtifactPlan], ready: set[str], held: Mapping[str, Raw]) -> ArtifactPlan | None:
+    """What is waited for: one that failed before all others, as what is made of it only waits."""
+    missing = [one for one in chain if one.name not in ready]
+    failed = [one for one in missing if ((held.get(one.name) or {}).get("status") or {}).get("failure")]
+    return next(iter(failed or missing), None)
 
 
 def _serving_revision(scene: Scene) -> str:

@@ -10,6 +10,9 @@ from slipway.observe.observed import Raw
 from slipway.plan.bands import BANDS
 from slipway_runtime.contract import PUBLISHED
 
+ANOTHER_MODEL = ("merge", "distill")
+"""Methods that teach the model something else: its distance from the parent is no loss."""
+
 
 def record(artifact: Raw, parent: Raw | None, stage: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """Status fields that follow from a stage's result.
@@ -35,8 +38,11 @@ def record(artifact: Raw, parent: Raw | None, stage: str, result: Mapping[str, A
 
 
 def _quality(artifact: Raw, parent: Raw | None, result: Mapping[str, Any]) -> dict[str, Any]:
+    recipe = artifact["spec"]["recipe"]
     base = (((parent or {}).get("status") or {}).get("quality") or {}).get("perplexity")
-    level = artifact["spec"]["recipe"].get("level")
+    if recipe["method"] in ANOTHER_MODEL:
+        base = None
+    level = recipe.get("level")
     band = BANDS.get(level or "")
     return {
         "perplexity": str(result["perplexity"]),

@@ -88,7 +88,7 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
     "speculative-medusa": _guesses("medusa", "speculative decoding by Medusa heads"),
     "adapters": Capability(
         "model.adapters",
-        lambda spec: bool(spec.model.adapters),
+        lambda spec: bool(spec.model.served),
         "LoRA adapters under names of their own",
     ),
 }

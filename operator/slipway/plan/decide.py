@@ -18,6 +18,7 @@ from slipway.plan.facts import EngineFacts, ModelFacts, NodeFacts
 from slipway.plan.fitting import HostNeed
 from slipway.plan.kinds import Alike, alike, kinds, suitability
 from slipway.plan.memory import sizes
+from slipway.plan.merging import beside, refuse_merging
 from slipway.plan.nodes import engine_overrides
 from slipway.plan.pools import with_pools
 from slipway.plan.preference import key
@@ -41,7 +42,7 @@ def decide(
         nodes: every node of the cluster, in any order; the pools of ``settings`` come on top.
         settings: the installation's.
         engines: those that there are, see ``slipway.engines.facts``.
-        companions: what the spec wants served beside the model.
+        companions: what the spec wants served beside the model, or merged into it.
 
     Raises:
         NothingFitsError: ``NoNodes`` or ``NothingFits``; the message names the nearest miss.
@@ -50,14 +51,15 @@ def decide(
     known = tuple(engines)
     wishes = read_wishes(spec, facts, known)
     refuse_mismatch(spec, facts, companions)
+    refuse_merging(spec, facts, companions)
     machines = sorted(with_pools(nodes, settings.node_pools), key=lambda node: node.name)
     if not machines:
         raise NothingFitsError(
             reasons.NO_NODES, "The cluster has no nodes: add one; planning goes on by itself."
         )
     allowed, refused = _allowed(spec, wishes, known)
-    makes, beside = frozenset(settings.methods), tuple(companions)
-    request = Request(facts, wishes, allowed, makes, _one_node(spec, settings), beside)
+    makes = frozenset(settings.methods)
+    request = Request(facts, wishes, allowed, makes, _one_node(spec, settings), beside(companions))
     tried = _try(request, machines, engine_overrides(spec))
     if not tried.choices:
         seen = explain.Seen(request, tried.usable, tried.every_refusal, tried.misses, refused)
