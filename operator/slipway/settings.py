@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway_runtime.methods import methods
+
+MADE = tuple(sorted(name for name, method in methods().items() if method.STAGE == "quantize"))
 DEFAULT_FS_GROUP = 65532
 """The "nonroot" of our images."""
 
@@ -103,7 +106,7 @@ class Settings:
     node_pools: tuple[NodePool, ...] = ()
     serving_engines: tuple[tuple[str, str], ...] = ()
     several_nodes: bool = True
-    methods: tuple[str, ...] = ("gguf",)
+    methods: tuple[str, ...] = MADE
     fs_group: int | None = DEFAULT_FS_GROUP
 
 

@@ -145,6 +145,8 @@ class ModelArtifactStatus(Model):
     """sha256 of the manifest that lists every file with its own sha256."""
     location: Location | None = None
     """Where the bytes are."""
+    made: Annotated[dict[str, Option], Field(max_length=16)] | None = None
+    """What the method chose itself, such as groupSize: "64" and samples: "128"."""
     quality: Quality | None = None
     """What was measured of it."""
     failure: FailureStatus | None = None

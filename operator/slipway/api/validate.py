@@ -17,6 +17,7 @@ from slipway.api import reasons
 from slipway.api.base import Model, Rule
 from slipway.api.kinds import MODEL_DEPLOYMENT, NAME_LIMIT
 from slipway.api.modeldeployment import ModelDeploymentSpec
+from slipway.api.optimize import AT_LOAD, FOLDERS
 from slipway.api.poolspec import pool_wish
 from slipway.api.schema import submodels
 from slipway.api.words import as_json, describe, shown, suggest, unknown_level
@@ -25,6 +26,10 @@ from slipway_runtime.contract import LEVELS
 from slipway_runtime.sources import SCHEMES
 
 __all__ = ["Location", "Problem", "parse", "problem", "problems", "salvage", "suggest"]
+LEVELS_OF_OTHERS = tuple(
+    dict.fromkeys(one for levels in (*FOLDERS.values(), *AT_LOAD.values()) for one in levels)
+)
+"""Levels of methods beside gguf."""
 SALVAGE_ROUNDS = 4
 """Dropping a wrong field can make its parent wrong, at most as often as the spec is deep."""
 
@@ -196,9 +201,9 @@ def _catalogue_problems(spec: dict[str, Any], parsed: ModelDeploymentSpec | None
         if "://" in source and scheme not in SCHEMES:
             text = f"the scheme {scheme}:// is not known; {suggest(scheme, SCHEMES)}"
             yield problem(where, text, reasons.UNKNOWN_SCHEME)
-    level = _text(spec, "optimize", "level")
-    if level and level not in ("auto", *LEVELS):
-        text = f"{shown(level)} {unknown_level(level)}; {suggest(level, ('auto', *LEVELS))}"
+    level, known = _text(spec, "optimize", "level"), ("auto", *LEVELS, *LEVELS_OF_OTHERS)
+    if level and level not in known:
+        text = f"{shown(level)} {unknown_level(level)}; {suggest(level, known)}"
         yield problem(("spec", "optimize", "level"), text, reasons.UNKNOWN_LEVEL)
 
 

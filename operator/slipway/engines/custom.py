@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from slipway.api import reasons
 from slipway.api.modeldeployment import Engine, Generation, ModelDeploymentSpec
+from slipway.api.optimize import FOLDERS
 from slipway.api.servingengine import ServingEngineSpec, unknown_placeholders
 from slipway.api.validate import Problem
 from slipway.engines import openai
@@ -50,6 +51,7 @@ def build_engine(name: str, given: Mapping[str, Any]) -> EngineDef:
             name=name,
             loads=dict.fromkeys(spec.images, loads),
             architectures=dict.fromkeys(spec.images, architectures),
+            reads=dict.fromkeys(spec.images, _reads(form_methods)),
             capabilities=frozenset(spec.capabilities or ()),
             rank=RANK,
             overhead=int(quantity(spec.device_overhead or GIB)),
@@ -67,6 +69,12 @@ def build_engine(name: str, given: Mapping[str, Any]) -> EngineDef:
         problems=_problems,
         scratch=spec.scratch or "1Gi",
     )
+
+
+def _reads(loaded: tuple[str, ...]) -> frozenset[str]:
+    """Levels that Jobs make, of its methods: what reads compressed-tensors is taken to read all of them."""
+    made = (level for method in loaded for level in FOLDERS.get(method, ()))
+    return frozenset(made if "compressed-tensors" in loaded else ())
 
 
 def _read(name: str, given: Mapping[str, Any]) -> ServingEngineSpec:

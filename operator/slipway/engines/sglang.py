@@ -186,6 +186,10 @@ ENGINE = EngineDef(
         architectures={
             CPU: AMD64, "nvidia": frozenset({"amd64", "arm64"}), "amd": AMD64, "ascend": frozenset({"arm64"}),
         },
+        reads={
+            "nvidia": frozenset({"W4A16", "W8A16", "W8A8", "FP8", "FP8_STATIC", "NVFP4", "NVFP4A16"}),
+            "amd": frozenset({"FP8", "FP8_STATIC"}),
+        },
         capabilities=frozenset({
             "system-prompt", "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel",
             "multi-node", "memory-share", "prefix-caching", "chunked-prefill", "load-format",

@@ -231,6 +231,15 @@ ENGINE = EngineDef(
         architectures={
             CPU: BOTH, "nvidia": BOTH, "amd": AMD64, "intel": AMD64, "gaudi": AMD64, "ascend": BOTH,
         },
+        reads={
+            CPU: frozenset({"W4A16", "W8A8"}),
+            "nvidia": frozenset({
+                "W4A16", "W8A16", "W8A8", "FP8", "FP8_STATIC", "NVFP4", "NVFP4A16", "MXFP4", "MXFP4A16",
+            }),
+            "amd": frozenset({"W4A16", "W8A8", "FP8", "FP8_STATIC"}),
+            "intel": frozenset({"W4A16", "FP8", "FP8_STATIC"}),
+            "ascend": frozenset({"W8A8"}),
+        },
         capabilities=frozenset({
             "system-prompt", "sampling-defaults", "tensor-parallel", "pipeline-parallel", "data-parallel",
             "multi-node", "memory-share", "prefix-caching", "chunked-prefill", "load-format",

@@ -77,7 +77,8 @@ def artifact_chain(
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
     What reshapes the model comes right after the source, and stands in its place for all that follows. An
-    engine that reads safetensors and quantises while it loads, or not at all, has only these.
+    engine that reads safetensors and quantises while it loads, or not at all, has only these;
+    what a Job makes as safetensors is made right of them.
 
     Args:
         spec: the user's wish.
@@ -90,6 +91,8 @@ def artifact_chain(
         if plan.level not in CONVERTED:
             steps.append(Made("gguf", "F16", plan.sizes.f16))
         steps.append(Made("gguf", plan.level, plan.sizes.level))
+    elif plan.made:
+        steps.append(Made(plan.method, plan.level, plan.sizes.level, dict(plan.options)))
     return chain_of(spec.model.source, commit, steps, spec.store)
 
 

@@ -34,7 +34,7 @@ def record(artifact: Raw, parent: Raw | None, stage: str, result: Mapping[str, A
         case "evaluate":
             return {"quality": _quality(artifact, parent, result)}
         case _:
-            return {}
+            return {"made": dict(result["made"])} if result.get("made") else {}
 
 
 def _quality(artifact: Raw, parent: Raw | None, result: Mapping[str, Any]) -> dict[str, Any]:

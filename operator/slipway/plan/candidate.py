@@ -9,7 +9,7 @@ from typing import Final
 from slipway.plan.companions import Companion
 from slipway.plan.decision import ONE_DEVICE, Accelerator, Memory, Parallel
 from slipway.plan.facts import EngineFacts, Gpu, ModelFacts, NodeFacts
-from slipway.plan.methods import METHODS
+from slipway.plan.methods import METHODS, method_at
 from slipway.plan.wishes import Wishes
 
 NODE, MOSTLY, NODES, PARTLY, HOST = range(5)
@@ -70,6 +70,7 @@ class Candidate:
         price: currency for a million tokens at full load, by the same bound; None without a node's price.
         device_bytes: memory of all devices together: what stands for the price where there is none.
         fitting: nodes that can hold it.
+        made: a Job makes it.
         free: one of them has room now.
         container_memory: request and limit of each pod's container, bytes.
         cpu_millis: requested.
@@ -96,6 +97,7 @@ class Candidate:
     parallel: Parallel = ONE_DEVICE
     gpu_layers: int | None = None
     dtype: str = ""
+    made: bool = False
     free: bool = True
     token_seconds: float = 0.0
     price: float | None = None
@@ -144,7 +146,7 @@ def how_text(method: str, level: str) -> str:
 
 def loss_of(method: str, level: str) -> float:
     """Published increase in perplexity, percent."""
-    return GGUF_LOSS.get(level, METHODS["gguf"].loss) if method == "gguf" else METHODS[method].loss
+    return GGUF_LOSS.get(level, METHODS["gguf"].loss) if method == "gguf" else method_at(method, level).loss
 
 
 def requests_text(what: str, concurrency: int, context_length: int) -> str:

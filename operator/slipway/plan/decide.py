@@ -13,12 +13,13 @@ from slipway.plan.candidate import Candidate, Miss, Request
 from slipway.plan.capabilities import lacking
 from slipway.plan.capacity import least_replicas, node_selector, replicas_held, spreads
 from slipway.plan.companions import Companion, refuse_mismatch
-from slipway.plan.decision import Plan, Rejected, Resources
+from slipway.plan.decision import Plan, Rejected, Resources, Sizes
 from slipway.plan.facts import EngineFacts, ModelFacts, NodeFacts
 from slipway.plan.fitting import HostNeed
 from slipway.plan.kinds import Alike, alike, kinds, suitability
 from slipway.plan.memory import sizes
 from slipway.plan.merging import beside, refuse_merging
+from slipway.plan.methods import weight_bytes
 from slipway.plan.nodes import engine_overrides
 from slipway.plan.pools import with_pools
 from slipway.plan.preference import key
@@ -68,7 +69,8 @@ def decide(
     refuse_mismatch(spec, facts, companions, chosen.form)
     seen = explain.Seen(request, reachable, tried.refusals, tried.misses, refused)
     rejected = explain.rejected(seen, chosen, tried.choices[1:])
-    return _rollout(_plan(chosen, facts, reachable, explain.reason(seen, chosen), rejected), spec, chosen)
+    reason = explain.reason(seen, chosen)
+    return _rollout(_plan(chosen, facts, reachable, reason, rejected, wishes.options), spec, chosen)
 
 
 @dataclass(frozen=True)
@@ -174,9 +176,8 @@ def _plan(
     reachable: Sequence[NodeFacts],
     reason: str,
     rejected: tuple[Rejected, ...],
+    options: tuple[tuple[str, str], ...],
 ) -> Plan:
-    level = chosen.level if chosen.form == "gguf" else "F16"
-    made = sizes(facts, level)
     return Plan(
         engine=chosen.engine.name,
         method=chosen.method,
@@ -187,7 +188,7 @@ def _plan(
         node_selector=node_selector(chosen.fitting, reachable),
         memory=chosen.memory,
         resources=Resources(chosen.cpu_millis, chosen.container_memory, chosen.shared_memory),
-        sizes=made if chosen.form == "gguf" else replace(made, f16=made.source, level=made.source),
+        sizes=_sizes(chosen, facts),
         profile="edge" if chosen.accelerator is None else "chat",
         reason=reason,
         rejected=rejected,
@@ -199,7 +200,19 @@ def _plan(
         gpu_layers=chosen.gpu_layers,
         embeds=facts.modality == "embedding",
         price=chosen.price,
+        made=chosen.made,
+        options=options if chosen.made else (),
     )
+
+
+def _sizes(chosen: Candidate, facts: ModelFacts) -> Sizes:
+    """Of the artifacts: a folder that is served as it is has the source's, one that a Job makes its own."""
+    made = sizes(facts, chosen.level if chosen.form == "gguf" else "F16")
+    if chosen.form == "gguf":
+        return made
+    beside = max(0, made.source - facts.weight_bytes)
+    level = weight_bytes(facts, chosen.method, chosen.level) + beside if chosen.made else made.source
+    return replace(made, f16=made.source, level=level)
 
 
 def _rollout(plan: Plan, spec: ModelDeploymentSpec, chosen: Candidate) -> Plan:

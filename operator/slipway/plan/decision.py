@@ -122,6 +122,8 @@ class Plan:
         holds: replicas that the nodes hold at once; None in plans of before it was counted.
         form: of the served files: ``gguf`` (one file) or ``safetensors`` (a folder in Hugging Face's layout).
         at_load: the engine applies the method while it loads: no Job makes an artifact for it.
+        made: a Job makes the method's level of the source, as a folder of safetensors.
+        options: what that Job is asked for beside the level, name to value, ordered by name.
         dtype: in which the engine computes, ``float16``; empty leaves it to the engine.
         accelerator: None for CPU.
         embeds: the model turns text into vectors.
@@ -151,6 +153,8 @@ class Plan:
     gpu_layers: int | None = None
     embeds: bool = False
     price: float | None = None
+    made: bool = False
+    options: tuple[tuple[str, str], ...] = ()
 
     @property
     def effect(self) -> Plan:

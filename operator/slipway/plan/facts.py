@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 CPU = "cpu"
 """The accelerator of an engine that needs none."""
@@ -134,6 +134,8 @@ class EngineFacts:
     Attributes:
         loads: accelerator (``cpu`` or a vendor) to the methods that it serves there.
         architectures: accelerator to the node architectures that there is an image for.
+        reads: accelerator to the levels that it reads there as Jobs write them, which is compressed-tensors:
+            not every engine that loads AWQ or GPTQ in a format of theirs reads it too.
         capabilities: names of ``plan.capabilities.CAPABILITIES`` that it has.
         modalities: of the models that it serves.
         unstaged: ways to guess tokens that it does on one stage of a pipeline alone.
@@ -146,6 +148,7 @@ class EngineFacts:
     name: str
     loads: Mapping[str, tuple[Loads, ...]]
     architectures: Mapping[str, frozenset[str]]
+    reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     capabilities: frozenset[str] = frozenset()
     modalities: frozenset[str] = frozenset({"text"})
     unstaged: frozenset[str] = frozenset({"draft", "mlp", "medusa"})

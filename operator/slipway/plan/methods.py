@@ -47,9 +47,27 @@ Bits: groups of 128 weights share a 16-bit scale and a 4-bit zero point (W4A16),
 about 1, INT4 about 3 %, the field's published figures. ``fits_in``: 16-bit models want 1.2 times their
 weights, INT4 0.6 GB a billion parameters.
 """
+OTHERS: Mapping[str, tuple[Method, ...]] = {
+    "fp8": (Method("FP8_STATIC", 8.0, 0.5),),
+    "int8": (Method("W8A16", 8.1, 1.0),),
+    "gptq": (Method("W8A16", 8.25, 1.0),),
+    "nvfp4": (Method("NVFP4A16", 4.5, 3.0, fits_in=0.6),),
+    "mxfp4": (Method("MXFP4A16", 4.25, 3.0, fits_in=0.6),),
+}
+"""Further levels of methods, which are never chosen unless they are asked for."""
 
 
-def weight_bytes(facts: ModelFacts, method: str) -> int:
+def method_at(method: str, level: str = "") -> Method:
+    """A method at one of its levels; at its usual one when the level is empty or another method's."""
+    return next((one for one in OTHERS.get(method, ()) if one.level == level), METHODS[method])
+
+
+def levels_of(method: str) -> tuple[str, ...]:
+    """Levels of a method other than ``gguf``, the usual one first."""
+    return (METHODS[method].level, *(one.level for one in OTHERS.get(method, ())))
+
+
+def weight_bytes(facts: ModelFacts, method: str, level: str = "") -> int:
     """Bytes of the weights in memory under a method other than ``gguf``.
 
     A model that comes quantised has what its files have.
@@ -57,14 +75,14 @@ def weight_bytes(facts: ModelFacts, method: str) -> int:
     if facts.quantization:
         return facts.weight_bytes
     kept = min(2 * facts.vocab_size * facts.hidden_size, facts.parameters)
-    bits = METHODS[method].bits
+    bits = method_at(method, level).bits
     if bits == SIXTEEN:
         return 2 * facts.parameters
     return round((kept * SIXTEEN + (facts.parameters - kept) * bits) / 8)
 
 
-def level_of(method: str, dtype: str) -> str:
-    """Name of the level under a method; 16-bit weights are called by their type."""
+def level_of(method: str, dtype: str, asked: str = "") -> str:
+    """Name of the level under a method: the one asked for if it has that; 16-bit weights: their type."""
     if method == "none":
         return "F16" if dtype == "float16" else "BF16"
-    return METHODS[method].level
+    return method_at(method, asked).level

@@ -15,9 +15,10 @@ from slipway.plan.device_memory import kv_bytes
 from slipway.plan.facts import CPU, EngineFacts, ModelFacts, NodeFacts
 from slipway.plan.fitting import NODE_RESERVE
 from slipway.plan.memory import SHARED_MEMORY, engine_memory
-from slipway.plan.methods import weight_bytes
+from slipway.plan.methods import level_of, weight_bytes
 from slipway.plan.preference import cpu_levels
 from slipway.plan.quantities import GIB, MIB, gib_text, round_up
+from slipway.plan.servable import Way, unmakeable
 
 MAX_THREADS: Final = 16
 """Decoding on CPU is bound by memory bandwidth before more cores are busy; ``resources.cpu`` overrides."""
@@ -56,7 +57,7 @@ def candidates(request: Request, usable: Sequence[NodeFacts]) -> Iterator[Candid
                     continue
                 yield from _gguf(request, engine, usable)
             elif loads.method != "gguf" and loads.method in _asked(request, engine):
-                yield from _folder(request, engine, loads.method, usable)
+                yield from _folder(Way(request, engine, loads), usable)
 
 
 def _asked(request: Request, engine: EngineFacts) -> tuple[str, ...]:
@@ -92,11 +93,13 @@ def _gguf(request: Request, engine: EngineFacts, usable: Sequence[NodeFacts]) ->
                 return
 
 
-def _folder(
-    request: Request, engine: EngineFacts, method: str, usable: Sequence[NodeFacts]
-) -> Iterator[Candidate | Miss]:
-    """A folder of safetensors in bfloat16, which PyTorch computes in on any CPU."""
+def _folder(way: Way, usable: Sequence[NodeFacts]) -> Iterator[Candidate | Miss]:
+    """A folder of safetensors, of 16 bits in bfloat16, which PyTorch computes in on any CPU."""
+    request, engine, method = way.request, way.engine, way.loads.method
     wishes, facts = request.wishes, request.facts
+    if why := unmakeable(way):
+        yield Miss(f"{engine.name} on CPU", why)
+        return
     if facts.modality not in engine.modalities:
         yield Miss(f"{engine.name} on CPU", f"{engine.name} serves no {facts.modality} models")
         return
@@ -104,16 +107,16 @@ def _folder(
     for concurrency in (wishes.concurrency,) if wishes.concurrency else CONCURRENCIES:
         tokens = wishes.context_length * concurrency
         memory = Memory(
-            weights=weight_bytes(facts, method),
+            weights=weight_bytes(facts, method, wishes.level),
             kv_cache=max(LEAST_KV, round_up((kv_bytes(facts) + more.kv_token) * tokens, GIB)),
             activations=4 * LIVE_FLOATS * facts.hidden_size * min(BATCHED, wishes.context_length)
             + 4 * facts.vocab_size * concurrency,
             overhead=engine.host_memory,
             companions=more.weights,
         )
-        level = "BF16" if method == "none" else method
+        level = level_of(method, "bfloat16", wishes.level) if way.made or method == "none" else method
         found = _on_nodes(request, engine, (method, level, 0), memory, concurrency, usable)
-        yield found
+        yield replace(found, made=way.made) if isinstance(found, Candidate) else found
         if isinstance(found, Candidate):
             return
 

@@ -16,10 +16,11 @@ from slipway.plan.decision import Accelerator, Memory, Parallel
 from slipway.plan.device_memory import Need, device_need, kv_tokens, most_requests
 from slipway.plan.facts import EngineFacts, Gpu, Loads, NodeFacts
 from slipway.plan.fitting import HostNeed, devices_free, host_fits
-from slipway.plan.gpus import compute_of, has_bf16, has_fp8
-from slipway.plan.methods import METHODS, level_of, weight_bytes
+from slipway.plan.gpus import has_bf16
+from slipway.plan.methods import level_of, method_at, weight_bytes
 from slipway.plan.preference import SMALL_DEVICE, tier
 from slipway.plan.quantities import GIB, MIB, gib_text, round_up
+from slipway.plan.servable import UNASKED, Way, refused
 from slipway.plan.speed import price, speed_bound
 from slipway.plan.spread import spreads
 
@@ -42,8 +43,15 @@ class _Try:
 
     @property
     def text(self) -> str:
-        level = level_of(self.loads.method, self.dtype)
-        return option_text(self.engine.name, self.loads.method, level, self.kind.text)
+        return option_text(self.engine.name, self.loads.method, self.level, self.kind.text)
+
+    @property
+    def way(self) -> Way:
+        return Way(self.request, self.engine, self.loads, self.kind)
+
+    @property
+    def level(self) -> str:
+        return level_of(self.loads.method, self.dtype, self.request.wishes.level)
 
     @property
     def dtype(self) -> str:
@@ -81,43 +89,13 @@ def _unlabelled(gpu: Gpu) -> str:
 
 def _of_method(one: _Try) -> Iterator[Candidate | Miss]:
     method = one.loads.method
-    if reason := _refused(one):
+    if reason := refused(one.way, one.kind):
         if reason != UNASKED:
             yield Miss(one.text, reason)
     elif method == "gguf":
         yield from offload.candidates(one.request, one.kind, one.engine)
     else:
         yield _fewest(one)
-
-
-UNASKED: Final = "not asked for"
-PASS_THROUGH: Final = ("compressed-tensors", "mxfp4", "nvfp4")
-"""Methods of models that come so; no Job makes them."""
-
-
-def _refused(one: _Try) -> str:  # noqa: PLR0911 - a list of reasons
-    """Why this engine can't serve this method here, whatever the memory; ``UNASKED`` is not worth a word."""
-    wishes, method, gpu = one.request.wishes, one.loads.method, one.kind.gpu
-    comes = one.request.facts.quantization == method
-    f16 = method == "gguf" and wishes.method == "none" and wishes.engine == one.engine.name
-    if (wishes.method not in ("", method) and not f16) or (method in PASS_THROUGH and not comes):
-        return UNASKED
-    if not wishes.method and method == "bnb" and gpu.vendor != "nvidia":
-        return UNASKED
-    if one.kind.architecture not in one.engine.architectures.get(gpu.vendor, frozenset()):
-        return f"no image of {one.engine.name} for {gpu.vendor} on {one.kind.architecture}"
-    if one.request.facts.modality not in one.engine.modalities:
-        return f"{one.engine.name} serves no {one.request.facts.modality} models"
-    if wishes.kv_dtype and f"kv-cache-{wishes.kv_dtype}" not in one.engine.capabilities:
-        return f"{one.engine.name} has no KV cache of type {wishes.kv_dtype}"
-    if method == "fp8" and not has_fp8(gpu):
-        return "the device has no FP8 units"
-    if gpu.vendor == "nvidia" and compute_of(gpu) < one.loads.compute:
-        return f"needs compute capability {one.loads.compute}, this device has {compute_of(gpu):g}"
-    made = comes or one.loads.at_load or method == "none"
-    if not made and method not in one.request.makes:
-        return f"no Job of this version makes {method}; name a repository that is quantised so already"
-    return ""
 
 
 def _fewest(one: _Try) -> Candidate | Miss:
@@ -155,14 +133,14 @@ def _no_spread(one: _Try) -> str:
 def _fit(one: _Try, parallel: Parallel) -> Candidate | Miss:
     """The candidate of this spread, or why the devices or the nodes are too small."""
     wishes, facts, gpu = one.request.wishes, one.request.facts, one.kind.gpu
-    weights = weight_bytes(facts, one.loads.method)
+    weights = weight_bytes(facts, one.loads.method, one.level)
     spread = (parallel.tensor, parallel.pipeline)
     plain = device_need(facts, gpu, weights, *spread, wishes.kv_dtype, one.engine.overhead)
     need = _with_companions(one, parallel, plain)
     shared_by = parallel.tensor * parallel.pipeline
     room = one.usable - (weights + need.companions) / shared_by - need.fixed
     requests = most_requests(room, need.kv_token, wishes.context_length, _each(wishes.concurrency, parallel))
-    rule = METHODS[one.loads.method].fits_in * facts.parameters / shared_by
+    rule = method_at(one.loads.method, one.level).fits_in * facts.parameters / shared_by
     if not requests or rule > gpu.memory:
         return _short(one, parallel, need, weights)
     candidate = _candidate(one, parallel, need, requests)
@@ -203,7 +181,7 @@ def _short(one: _Try, parallel: Parallel, need: Need, weights: int) -> Miss:
         * 100
         // wishes.share
     )
-    total = max(total, round(METHODS[one.loads.method].fits_in * facts.parameters / shared_by))
+    total = max(total, round(method_at(one.loads.method, one.level).fits_in * facts.parameters / shared_by))
     spread = f" each of {parallel.devices} ({parallel.text})" if parallel.devices > 1 else ""
     reason = f"needs {gib_text(total)} of device memory{spread}, {gib_text(gpu.memory)} are there"
     names = ", ".join(node.name for node in one.kind.nodes[:1])
@@ -217,18 +195,18 @@ def _candidate(one: _Try, parallel: Parallel, need: Need, requests: int) -> Cand
     memory = _memory(one, parallel, need, requests)
     host = _host(one, per_pod)
     fitting = tuple(node for node in one.kind.nodes if host_fits(node, host))
-    level = level_of(method, one.dtype)
     bound = speed_bound(gpu, parallel, need.weights, facts.active_parameters / facts.parameters)
     step = bound + speed_bound(gpu, parallel, memory.kv_cache // parallel.data, 1)
     return Candidate(
         engine=one.engine,
         method=method,
-        level=level,
+        level=one.level,
         form="safetensors",
-        at_load=one.loads.at_load and facts.quantization != method,
+        at_load=one.way.at_load,
+        made=one.way.made,
         place=NODE if parallel.pods == 1 else NODES,
         tier=tier(wishes.goal, method, 0, small=gpu.memory <= SMALL_DEVICE),
-        loss=loss_of(method, level),
+        loss=loss_of(method, one.level),
         context_length=wishes.context_length,
         concurrency=concurrency,
         memory=memory,

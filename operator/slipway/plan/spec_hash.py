@@ -23,7 +23,7 @@ def planning_hash(spec: ModelDeploymentSpec) -> str:
         exclude_none=True,
         include={
             "model": True,
-            "optimize": {"goal", "method", "level"},
+            "optimize": {"goal", "method", "level", "group_size", "symmetric", "act_order", "calibration"},
             "store": True,
             "engine": {
                 "name": True,

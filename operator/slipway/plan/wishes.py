@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from slipway.api import reasons
 from slipway.api.modeldeployment import Engine, ModelDeploymentSpec, Optimize
+from slipway.api.optimize import Calibration
 from slipway.api.words import suggest, unknown_level
 from slipway.errors import InvalidSpecError
 from slipway.plan.facts import EngineFacts, ModelFacts
-from slipway.plan.methods import METHODS
+from slipway.plan.methods import METHODS, levels_of
 from slipway.plan.quantities import quantity
 from slipway_runtime.contract import LEVELS
 
@@ -35,6 +36,7 @@ class Wishes:
         kv_dtype: of the KV cache; empty leaves it to the engine (16 bits).
         share: percent of device memory for the engine.
         guesses: how tokens are guessed; empty for not at all.
+        options: what a Job that makes the method is asked for, name to value, ordered by name.
     """
 
     engine: str
@@ -51,6 +53,7 @@ class Wishes:
     kv_dtype: str = ""
     share: int = 90
     guesses: str = ""
+    options: tuple[tuple[str, str], ...] = ()
 
     @property
     def goal_text(self) -> str:
@@ -89,6 +92,7 @@ def read_wishes(spec: ModelDeploymentSpec, facts: ModelFacts, engines: tuple[Eng
         data=engine.data_parallel or 1,
         kv_dtype="" if engine.kv_cache_dtype in (None, "auto") else str(engine.kv_cache_dtype),
         guesses=engine.speculative.kind if engine.speculative else "",
+        options=job_options(optimize, level, str(engine.kv_cache_dtype or "")),
         share=int(float((engine.gpu_memory_share or "90%").rstrip("%"))),
     )
 
@@ -96,8 +100,10 @@ def read_wishes(spec: ModelDeploymentSpec, facts: ModelFacts, engines: tuple[Eng
 def _method_and_level(spec: ModelDeploymentSpec, optimize: Optimize, facts: ModelFacts) -> tuple[str, str]:
     method = "" if optimize.method in (None, "auto") else str(optimize.method)
     level = "" if optimize.level in (None, "auto") else str(optimize.level)
-    named = [(one.level, name) for name, one in METHODS.items() if name not in ("none", "gguf")]
-    others = dict(reversed(named))  # of several methods with one level, the first
+    names = [name for name in reversed(list(METHODS)) if name not in ("none", "gguf")]
+    others = {one: name for name in names for one in levels_of(name)}  # of several methods, the first
+    if method == "fp8" and optimize.calibration and not level:
+        level = "FP8_STATIC"
     if level and level not in LEVELS and level not in others:
         why = unknown_level(level)
         message = f"spec.optimize.level: {level!r} {why}; use auto or one of: {', '.join(LEVELS)}"
@@ -108,7 +114,7 @@ def _method_and_level(spec: ModelDeploymentSpec, optimize: Optimize, facts: Mode
     if facts.quantization:
         _refuse_again(spec, facts, method)
         return facts.quantization, ""
-    if level in others and method not in ("", others[level], *_same_level(level)):
+    if level in others and method and level not in levels_of(method):
         message = f"spec.optimize.level: {level} is no level of method {method}; drop one of the two"
         raise InvalidSpecError(reasons.INVALID_SPEC, message)
     if not method and level:
@@ -116,8 +122,18 @@ def _method_and_level(spec: ModelDeploymentSpec, optimize: Optimize, facts: Mode
     return method, level
 
 
-def _same_level(level: str) -> list[str]:
-    return [name for name, one in METHODS.items() if one.level == level]
+def job_options(optimize: Optimize, level: str, kv_dtype: str) -> tuple[tuple[str, str], ...]:
+    """The options of ``slipway_runtime.methods``, as text; scales of an FP8 KV cache come with FP8_STATIC."""
+    read = optimize.calibration or Calibration()
+    given = {
+        "actOrder": optimize.act_order,
+        "groupSize": optimize.group_size,
+        "kvCache": "fp8" if level == "FP8_STATIC" and kv_dtype.startswith("fp8") else None,
+        "samples": read.samples,
+        "sequenceLength": read.sequence_length,
+        "symmetric": optimize.symmetric,
+    }
+    return tuple((name, str(value).lower()) for name, value in given.items() if value is not None)
 
 
 def _refuse_again(spec: ModelDeploymentSpec, facts: ModelFacts, method: str) -> None:

@@ -20,9 +20,9 @@ from tests.support.planning import MODELS, model, spec
 
 SHARED = {"accessMode": "ReadWriteMany"}
 """A store that every node reads."""
-TODAY = Settings()
-"""What Jobs of this version make."""
-WHOLE = Settings(methods=("gguf", "awq", "gptq", "int8"))
+GGUF_ALONE = Settings(methods=("gguf",))
+"""With Jobs that make GGUF alone."""
+WHOLE = Settings()
 """With Jobs for every method of the tree, and a workload for replicas of several nodes."""
 TRT = replace(
     WHOLE, images=Images(engines=(("tensorrt-llm/nvidia", "nvcr.io/nvidia/tensorrt-llm/release:1"),))
@@ -92,22 +92,22 @@ CASES = {
     "t4, tiny": Case("smollm2-135m", "t4", "vllm none F16"),
     "t4, 3B": Case("llama3.2-3b", "t4", "vllm none F16"),
     "t4, 7B": Case("llama-7b", "t4", "vllm int8 W8A8"),
-    "t4, 7B, today": Case("llama-7b", "t4", "llamacpp gguf Q5_K_M", how=TODAY),
+    "t4, 7B, GGUF alone": Case("llama-7b", "t4", "llamacpp gguf Q5_K_M", how=GGUF_ALONE),
     "t4, 8B, throughput": Case("llama3-8b", "t4", "vllm awq W4A16", spec=goal("throughput")),
     "t4, 13B": Case("llama2-13b", "t4", "vllm awq W4A16"),
-    "t4, 13B, today": Case("llama2-13b", "t4", "llamacpp gguf Q5_K_M", how=TODAY),
+    "t4, 13B, GGUF alone": Case("llama2-13b", "t4", "llamacpp gguf Q5_K_M", how=GGUF_ALONE),
     "2 x t4, 7B, 16 bits asked for": Case(
         "llama-7b", "t4:2", "vllm none F16", 2, {"optimize": {"method": "none"}}
     ),
     # Ampere: bfloat16 and INT8, no FP8.
     "a10g, 8B": Case("llama3-8b", "a10g", "vllm none BF16"),
     "a10g, 13B": Case("llama2-13b", "a10g", "vllm int8 W8A8"),
-    "a10g, 13B, today": Case("llama2-13b", "a10g", "llamacpp gguf Q5_K_M", how=TODAY),
+    "a10g, 13B, GGUF alone": Case("llama2-13b", "a10g", "llamacpp gguf Q5_K_M", how=GGUF_ALONE),
     "4 x a10g, 32B": Case("qwen2.5-32b", "a10g:4", "vllm none BF16", 4),
     "a100 40, 13B": Case("llama2-13b", "a100-40gb", "vllm none BF16"),
     "a100 80, 8B, throughput": Case("llama3-8b", "a100-80gb", "vllm awq W4A16", spec=goal("throughput")),
-    "a100 80, 8B, throughput, today": Case(
-        "llama3-8b", "a100-80gb", "vllm none BF16", spec=goal("throughput"), how=TODAY
+    "a100 80, 8B, throughput, GGUF alone": Case(
+        "llama3-8b", "a100-80gb", "vllm none BF16", spec=goal("throughput"), how=GGUF_ALONE
     ),
     "a100 80, 32B": Case("qwen2.5-32b", "a100-80gb", "vllm none BF16"),
     "a100 80, 70B": Case("llama2-70b", "a100-80gb", "vllm none BF16", 2),
@@ -125,7 +125,7 @@ CASES = {
     # Ada and Hopper: FP8.
     "l4, 8B": Case("llama3-8b", "l4", "vllm fp8 FP8"),
     "l4, 13B": Case("llama2-13b", "l4", "vllm fp8 FP8"),
-    "l4, 32B": Case("qwen2.5-32b", "l4", "llamacpp gguf Q5_K_M", how=TODAY),
+    "l4, 32B": Case("qwen2.5-32b", "l4", "llamacpp gguf Q5_K_M", how=GGUF_ALONE),
     "l4 of gke without feature discovery": Case("llama3-8b", "gke-l4", "vllm fp8 FP8"),
     "l4 shared by time, 3B": Case("llama3.2-3b", "l4-time-slicing", "llamacpp gguf Q5_K_M"),
     "t4 shared by MPS, tiny": Case("smollm2-135m", "t4-mps", "llamacpp gguf Q5_K_M"),
@@ -137,7 +137,7 @@ CASES = {
     "h100, 8B": Case("llama3-8b", "h100", "vllm fp8 FP8"),
     "h100, 8B, quality": Case("llama3-8b", "h100", "vllm none BF16", spec=goal("quality")),
     "h100, 8B, latency": Case("llama3-8b", "h100", "vllm awq W4A16", spec=goal("latency")),
-    "h100, 8B, latency, today": Case("llama3-8b", "h100", "vllm fp8 FP8", spec=goal("latency"), how=TODAY),
+    "h100, 8B, latency, GGUF alone": Case("llama3-8b", "h100", "vllm fp8 FP8", spec=goal("latency"), how=GGUF_ALONE),
     "h100, 70B": Case("llama2-70b", "h100", "vllm fp8 FP8"),
     "h100, 70B, quality": Case("llama2-70b", "h100", "vllm none BF16", 2, goal("quality")),
     "h100, 70B, longest context of many": Case(
@@ -153,17 +153,17 @@ CASES = {
     "gh200, arm64": Case("llama3-8b", "gh200", "vllm fp8 FP8"),
     "b200, 70B": Case("llama2-70b", "b200", "vllm fp8 FP8"),
     # Models that come quantised.
-    "l4, comes as awq": Case("llama3-8b-awq", "l4", "vllm awq W4A16", how=TODAY),
-    "t4, comes as gptq": Case("llama3-8b-gptq", "t4", "vllm gptq W4A16", how=TODAY),
-    "h100, comes as mxfp4": Case("gpt-oss-20b", "h100", "vllm mxfp4 MXFP4", how=TODAY),
+    "l4, comes as awq": Case("llama3-8b-awq", "l4", "vllm awq W4A16", how=GGUF_ALONE),
+    "t4, comes as gptq": Case("llama3-8b-gptq", "t4", "vllm gptq W4A16", how=GGUF_ALONE),
+    "h100, comes as mxfp4": Case("gpt-oss-20b", "h100", "vllm mxfp4 MXFP4", how=GGUF_ALONE),
     # Other vendors.
     "mi210, 8B": Case("llama3-8b", "mi210", "vllm none BF16"),
     "mi300x, 70B": Case("llama2-70b", "mi300x", "vllm fp8 FP8"),
     "mi300x, 405B": Case("llama3-405b", "mi300x", "vllm fp8 FP8", 4),
     "arc a770, 3B": Case("llama3.2-3b", "arc-a770", "vllm none BF16"),
-    "arc a770, 8B, today": Case("llama3-8b", "arc-a770", "llamacpp gguf Q5_K_M", how=TODAY),
+    "arc a770, 8B, GGUF alone": Case("llama3-8b", "arc-a770", "llamacpp gguf Q5_K_M", how=GGUF_ALONE),
     "arc a770 on arm64, 8B: Vulkan alone": Case("llama3-8b", "arc-a770-arm64", "llamacpp gguf Q5_K_M"),
-    "arc b580, 8B, today": Case("llama3-8b", "arc-b580", "llamacpp gguf Q5_K_M", how=TODAY),
+    "arc b580, 8B, GGUF alone": Case("llama3-8b", "arc-b580", "llamacpp gguf Q5_K_M", how=GGUF_ALONE),
     "flex 170, 8B, llama.cpp asked for": Case(
         "llama3-8b", "flex-170", "llamacpp gguf Q5_K_M", spec=engine(name="llamacpp")
     ),
@@ -175,8 +175,8 @@ CASES = {
     "ascend 910B, 8B": Case("llama3-8b", "ascend-910b", "vllm none BF16"),
     "ascend 910B, 70B": Case("llama2-70b", "ascend-910b", "vllm none BF16", 4),
     # Other kinds of models.
-    "embedding": Case("bge-m3", "l4", "vllm fp8 FP8", how=TODAY),
-    "multimodal": Case("qwen-vl-7b", "a10g", "vllm none BF16", how=TODAY),
+    "embedding": Case("bge-m3", "l4", "vllm fp8 FP8", how=GGUF_ALONE),
+    "multimodal": Case("qwen-vl-7b", "a10g", "vllm none BF16", how=GGUF_ALONE),
     # Mixed nodes: the same level on the smaller device; GPU before CPU.
     "h100 and l4, 8B": Case("llama3-8b", "h100 l4", "vllm fp8 FP8 NVIDIA-L4"),
     "h100 and l4, 70B": Case("llama2-70b", "h100 l4", "vllm fp8 FP8 NVIDIA-H100-80GB-HBM3"),
@@ -428,9 +428,9 @@ def test_speed_against_many_nodes_is_a_matter_of_kinds_not_of_nodes() -> None:
 @pytest.mark.parametrize(
     ("settings", "store", "needs"),
     [
-        (replace(TODAY, several_nodes=False), SHARED, "needs LeaderWorkerSet"),
-        (TODAY, {}, "needs spec.store.accessMode ReadWriteMany"),
-        (replace(TODAY, several_nodes=False), {}, "in the cluster and spec.store.accessMode"),
+        (replace(GGUF_ALONE, several_nodes=False), SHARED, "needs LeaderWorkerSet"),
+        (GGUF_ALONE, {}, "needs spec.store.accessMode ReadWriteMany"),
+        (replace(GGUF_ALONE, several_nodes=False), {}, "in the cluster and spec.store.accessMode"),
     ],
 )
 def test_what_a_replica_on_several_nodes_needs_is_said(
@@ -443,4 +443,4 @@ def test_what_a_replica_on_several_nodes_needs_is_said(
     assert "2 such nodes together hold it: that needs" in str(refused.value)
     assert needs in str(refused.value)
     shared = spec(engine={"name": "vllm"}, optimize={"method": "none"}, store=SHARED)
-    assert decide(shared, BIG["llama3-405b"], two, TODAY).parallel.pods == 2
+    assert decide(shared, BIG["llama3-405b"], two, GGUF_ALONE).parallel.pods == 2

@@ -147,7 +147,7 @@ gpu_specs = st.builds(
     st.sampled_from([None, 1, 8]),
     st.sampled_from([512, 2048]),
 )
-WHOLE = Settings(methods=("gguf", "awq", "gptq", "int8"))
+WHOLE = Settings()
 
 
 def gpu_attempt(wish: ModelDeploymentSpec, facts: ModelFacts, nodes: list[NodeFacts]) -> Plan | None:
