@@ -8,16 +8,26 @@ from __future__ import annotations
 from enum import IntEnum
 
 STAGES = (
-    "inspect", "fetch", "merge", "prune", "distill", "convert", "quantize", "evaluate", "publish",
+    "inspect", "fetch", "merge", "prune", "distill", "convert", "imatrix", "quantize", "evaluate", "publish",
     "benchmark",
 )  # fmt: skip
 """Every stage is a subcommand of ``slipway-runtime``; one Job runs one stage."""
 
 LEVELS = (
     "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0",
-    "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "IQ4_XS", "IQ4_NL", "IQ3_M", "IQ3_S", "TQ2_0", "TQ1_0",
+    "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "Q2_K_S", "IQ4_XS", "IQ4_NL", "IQ3_M", "IQ3_S", "IQ3_XS",
+    "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S", "TQ2_0", "TQ1_0", "MXFP4_MOE",
 )  # fmt: skip
-"""Levels of llama-quantize that need no importance matrix."""
+"""Levels of llama-quantize."""
+NEED_MATRIX = (
+    "Q2_K_S", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S",
+)  # fmt: skip
+"""Levels that are made with an importance matrix: without one llama-quantize refuses them, or their loss is
+no use to anybody (IQ3_M, IQ3_S)."""
+NO_MATRIX = ("F16", "BF16", "Q8_0", "TQ2_0", "TQ1_0", "MXFP4_MOE")
+"""Levels that a matrix changes nothing of."""
+MATRIX = "IMATRIX"
+"""Level of an importance matrix."""
 
 MERGED = "MERGED"
 """Level of a model with its adapters in its weights."""
@@ -99,6 +109,7 @@ REASONS: dict[str, str] = {
     "InternalError": "a bug in the stage; the log has the traceback",
     "InvalidWeights": "weights hold NaN or infinity, or the model's perplexity is not a number",
     "LoadToolFailed": "the load tool ended with an error or left no report",
+    "MatrixFailed": "llama-imatrix ended with an error; its last words are in the message",
     "MissingInput": "an environment variable that the stage needs is missing or malformed",
     "NoConfig": "the repository has no config.json",
     "NotAHub": "what answers at the hub's address is none: a login page, or a proxy's notice",

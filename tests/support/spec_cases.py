@@ -110,6 +110,9 @@ RIGHT = [
             ],
         },
     ),
+    Case("level with a matrix", optimize(level="IQ2_M")),
+    Case("matrix asked for", optimize(level="Q4_K_M", imatrix=True)),
+    Case("matrix refused", optimize(level="Q4_K_M", imatrix=False)),
     Case("pinned image", engine(image="docker.io/acme/server@sha256:" + "0" * 64)),
 ]
 
@@ -302,6 +305,9 @@ WRONG = [
         "spec.model.adapters",
         model={"source": SOURCE, "adapters": [adapter(f"a{index}") for index in range(17)]},
     ),
+    Case("matrix refused that is needed", optimize(level="IQ1_S", imatrix=False), "spec.optimize.imatrix"),
+    Case("matrix for eight bits", optimize(level="Q8_0", imatrix=True), "spec.optimize.imatrix"),
+    Case("matrix for 16 bits", optimize(method="none", imatrix=True), "spec.optimize.imatrix"),
     Case("profile", {"checklist": {"profile": "prod"}}, "spec.checklist.profile"),
     Case("suspend in quotes", {"suspend": "yes"}, "spec.suspend"),
     Case(

@@ -13,11 +13,13 @@ from slipway.manifests.owner import Owner, owner_reference
 from slipway.plan.companions import Companion
 from slipway.plan.decision import Plan
 from slipway.plan.merging import merged
-from slipway_runtime.contract import MERGED
+from slipway_runtime.contract import MATRIX, MERGED
 
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
 FALLBACK_SLUG = "model"
+MATRIX_PART = 128
+MATRIX_LEAST = 4 << 20
 CONVERTED = ("F16", "BF16")
 """Levels of 16 bits, which the converter makes of the source; BF16 from f16 would have lost its range."""
 
@@ -87,6 +89,8 @@ def artifact_chain(
         companions: with their artifacts (``manifests.companions.with_chains``); some may be merged.
     """
     steps = [Made("source", None, plan.sizes.source), *reshaping(plan, companions)]
+    if plan.imatrix:
+        return _with_matrix(spec, commit, plan, steps)
     if plan.form == "gguf":
         if plan.level not in CONVERTED:
             steps.append(Made("gguf", "F16", plan.sizes.f16))
@@ -94,6 +98,25 @@ def artifact_chain(
     elif plan.made:
         steps.append(Made(plan.method, plan.level, plan.sizes.level, dict(plan.options)))
     return chain_of(spec.model.source, commit, steps, spec.store)
+
+
+def _with_matrix(
+    spec: ModelDeploymentSpec, commit: str, plan: Plan, steps: Sequence[Made]
+) -> list[ArtifactPlan]:
+    """f16, its importance matrix, and the level, which is made of both."""
+    uri, f16 = spec.model.source, Made("gguf", "F16", plan.sizes.f16)
+    measured = chain_of(uri, commit, [*steps, f16, Made("imatrix", MATRIX, matrix_bytes(plan))], spec.store)
+    inputs = {"imatrix": measured[-1].name}
+    level = Made("gguf", plan.level, plan.sizes.level, inputs=inputs)
+    return [*measured, chain_of(uri, commit, [*steps, f16, level], spec.store)[-1]]
+
+
+def matrix_bytes(plan: Plan) -> int:
+    """A bound of an importance matrix: a 32-bit sum for each column, of which a tensor of f16 has hundreds.
+
+    1.27 MB for SmolLM2, whose f16 has 271.
+    """
+    return max(MATRIX_LEAST, plan.sizes.f16 // MATRIX_PART)
 
 
 def reshaping(plan: Plan, companions: Iterable[Companion]) -> list[Made]:

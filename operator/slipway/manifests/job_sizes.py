@@ -19,6 +19,7 @@ BYTES_PER_SECOND = {
     "prune": 50_000,
     "distill": 10_000,
     "convert": 5_000_000,
+    "imatrix": 100_000,
     "quantize": 1_000_000,
     "evaluate": 250_000,
     "publish": 20_000_000,
@@ -111,6 +112,12 @@ def _merge(subject: Subject) -> tuple[int, int]:
     return _whole(subject) if subject.whole else (256 * MIB, SLACK + MERGE)
 
 
+def _imatrix(subject: Subject) -> tuple[int, int]:
+    """Logits of a window and sums of every column; the f16 file is mapped, resident if there is room."""
+    size = subject.weights
+    return 512 * MIB + size // 10, 2560 * MIB + size + size // 10
+
+
 def _quantize(subject: Subject) -> tuple[int, int]:
     """A tensor at a time; with PyTorch the whole model."""
     if subject.form != GGUF:
@@ -134,6 +141,7 @@ MEMORY: Mapping[str, Callable[[Subject], tuple[int, int]]] = {
     "inspect": lambda _: (128 * MIB, 512 * MIB),
     "fetch": lambda _: (256 * MIB, GIB),
     "convert": _convert,
+    "imatrix": _imatrix,
     "quantize": _quantize,
     "evaluate": _evaluate,
     "publish": lambda _: (128 * MIB, 512 * MIB),
@@ -142,7 +150,9 @@ MEMORY: Mapping[str, Callable[[Subject], tuple[int, int]]] = {
 """Stage to request and limit, bytes. Less than the peak is requested: a small node takes the Job, too."""
 
 
-COMPUTING = frozenset({"merge", "prune", "distill", "convert", "quantize", "evaluate", "benchmark"})
+COMPUTING = frozenset(
+    {"merge", "prune", "distill", "convert", "imatrix", "quantize", "evaluate", "benchmark"}
+)
 """Stages that keep a core busy."""
 
 
@@ -155,7 +165,8 @@ def stage_size(stage: str, subject: Subject, settings: Settings) -> JobSize:
         settings: upper bound of the deadline, and how many times the computed memory Jobs get.
     """
     memory, limit = (settings.job_memory_factor * one for one in MEMORY[stage](subject))
-    seconds = BASE_SECONDS + subject.expected_bytes // BYTES_PER_SECOND.get(stage, 1_000_000_000)
+    work = subject.weights if stage == "imatrix" else subject.expected_bytes
+    seconds = BASE_SECONDS + work // BYTES_PER_SECOND.get(stage, 1_000_000_000)
     cpu = 250 if stage in COMPUTING else 100
     deadline = min(seconds, settings.job_deadline_seconds)
     return JobSize(cpu, round_up(memory, MIB), round_up(limit, MIB), deadline)

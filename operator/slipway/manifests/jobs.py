@@ -38,6 +38,8 @@ __all__ = [
 
 READERS = ("merge", "prune", "distill", "quantize", "evaluate")
 """Stages that get what the recipe reads beside the parent."""
+DATA = "data"
+"""Form of what is no model: nothing of it is measured."""
 DEFAULT_REVISION = "main"
 BENCHMARK = {
     "SLIPWAY_CONCURRENCIES": "1,4",
@@ -68,11 +70,12 @@ class StageInputs:
 
 
 def stages(artifact: dict[str, Any]) -> tuple[str, ...]:
-    """Stages of an artifact's kind, in order: fetch; or what makes it, then evaluate and publish."""
+    """Stages of an artifact's kind, in order: fetch; or what makes it, evaluate (only a model), publish."""
     recipe = artifact["spec"]["recipe"]
     if recipe["method"] == "source":
         return ("fetch",)
-    return (making_stage(recipe["method"], recipe["level"]), "evaluate", "publish")
+    making = making_stage(recipe["method"], recipe["level"])
+    return (making, "publish") if form_of(recipe["method"]) == DATA else (making, "evaluate", "publish")
 
 
 def making_stage(method: str, level: str) -> str:

@@ -19,7 +19,9 @@ from slipway.settings import Images, Settings
 
 SPEC_HASH_LABEL = "slipway.dev/spec-hash"
 """Label of a ControllerRevision: ``plan.spec_hash.planning_hash`` of the spec that it was made for."""
-LATER: Final = frozenset({"base", "companions", "made", "options", "price", "vocabulary", "weight", "whole"})
+LATER: Final = frozenset(
+    {"base", "companions", "imatrix", "made", "options", "price", "vocabulary", "weight", "whole"}
+)
 """Fields that came later: without them a revision is what it was before, as its name is the hash of it."""
 T = TypeVar("T")
 

@@ -25,6 +25,7 @@ from slipway.plan.pools import with_pools
 from slipway.plan.preference import key
 from slipway.plan.wishes import Wishes, read_wishes
 from slipway.settings import Settings
+from slipway_runtime.contract import NEED_MATRIX, NO_MATRIX
 
 
 def decide(
@@ -70,7 +71,8 @@ def decide(
     seen = explain.Seen(request, reachable, tried.refusals, tried.misses, refused)
     rejected = explain.rejected(seen, chosen, tried.choices[1:])
     reason = explain.reason(seen, chosen)
-    return _rollout(_plan(chosen, facts, reachable, reason, rejected, wishes.options), spec, chosen)
+    plan = _plan(chosen, facts, reachable, reason, rejected, wishes.options)
+    return _rollout(replace(plan, imatrix=_matrix(chosen, wishes)), spec, chosen)
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,13 @@ def _plan(
         made=chosen.made,
         options=options if chosen.made else (),
     )
+
+
+def _matrix(chosen: Candidate, wishes: Wishes) -> bool:
+    """Whether the level is made with an importance matrix: it needs one, or the spec asks for it."""
+    if chosen.form != "gguf" or chosen.level in NO_MATRIX:
+        return False
+    return wishes.imatrix or chosen.level in NEED_MATRIX
 
 
 def _sizes(chosen: Candidate, facts: ModelFacts) -> Sizes:

@@ -85,7 +85,10 @@ def test_another_commit_or_repository_is_another_artifact() -> None:
     assert not set(chain()) & set(other)
 
 
-@given(st.from_regex(r"\Ahf://[A-Za-z0-9._-]{1,60}/[A-Za-z0-9._-]{1,200}\Z"), st.sampled_from(LEVELS))
+@given(
+    st.from_regex(r"\Ahf://[A-Za-z0-9._-]{1,60}/[A-Za-z0-9._-]{1,200}\Z"),
+    st.sampled_from([one for one in LEVELS if one != "MXFP4_MOE"]),
+)
 def test_names_are_dns_names_that_leave_room_for_jobs(uri: str, level: str) -> None:
     wish = ModelDeploymentSpec.model_construct(model=spec().model.model_copy(update={"source": uri}))
     plan = planned(spec(optimize={"level": level}))
