@@ -63,7 +63,7 @@ PROGRESS_PREFIX = "SLIPWAY-PROGRESS "
 EMBEDDINGS = "/v1/embeddings"
 """Value of SLIPWAY_BENCHMARK_ROUTE for a model that makes vectors; without one text is asked for."""
 
-ROLES = ("base", "draft", "mlp", "medusa", "lora", "merge")
+ROLES = ("base", "draft", "mlp", "medusa", "lora", "merge", "calibration")
 """What the inspected source is to another one: ``SLIPWAY_ROLE``, absent for a model that is alone."""
 
 

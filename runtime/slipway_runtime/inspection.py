@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from slipway_runtime.companion_facts import HEADS, adapter_facts, heads_facts
-from slipway_runtime.companion_files import holds_tensors, select_adapter, select_heads
+from slipway_runtime.companion_files import holds_tensors, select_adapter, select_heads, select_texts
 from slipway_runtime.errors import DataError
 from slipway_runtime.facts import build_facts, served_modality
 from slipway_runtime.job import Job
@@ -35,6 +35,8 @@ from slipway_runtime.weights import (
 
 ADAPTERS = ("lora", "merge")
 """Roles of a LoRA adapter: beside the model, or in its weights."""
+CALIBRATION = "calibration"
+"""The role of texts that methods read."""
 PARALLEL = 8
 """Requests at a time: large models have hundreds of shards, and each costs a round trip."""
 
@@ -50,6 +52,8 @@ def inspect(job: Job) -> dict[str, Any]:
         heads and adapters are those of ``companion_facts``.
     """
     repository, role = connect(job), job.environment.get("SLIPWAY_ROLE", "")
+    if role == CALIBRATION:
+        return inspect_texts(repository, job.revision)
     if role in ADAPTERS or role in HEADS:
         return inspect_companion(repository, job.revision, role)
     listing = repository.list_files(job.revision)
@@ -74,6 +78,16 @@ def inspect(job: Job) -> dict[str, Any]:
         format_bytes(facts["downloadBytes"]),
         facts["license"] or "unknown",
     )
+    return {"commit": listing.commit, "facts": facts, "files": len(selected)}
+
+
+def inspect_texts(repository: Repository, revision: str) -> dict[str, Any]:
+    """Resolve the revision of texts to calibrate on; what holds none is refused."""
+    listing = repository.list_files(revision)
+    selected = select_texts(listing.files)
+    size = sum(file.size for file in selected)
+    LOGGER.info("%d texts with %s to download", len(selected), format_bytes(size))
+    facts = {"weightBytes": 0, "downloadBytes": size, "license": listing.license}
     return {"commit": listing.commit, "facts": facts, "files": len(selected)}
 
 

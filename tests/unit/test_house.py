@@ -75,9 +75,9 @@ def test_every_module_says_its_reason_in_one_line() -> None:
 
 
 def files_of(package: ModuleType, *shared: str) -> set[str]:
-    """Names of the files of a room, without those that all its members share."""
+    """Names of the files of a room, without those that its members share: named, or ``_file``."""
     folder = Path(str(package.__file__)).parent
-    return {path.stem for path in folder.glob("*.py")} - {"__init__", *shared}
+    return {path.stem for path in folder.glob("[!_]*.py")} - set(shared)
 
 
 def test_every_engine_is_found() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from slipway.api.base import Model, Percent, Rule
+from slipway.api.companions import Revision, Source, source_rule
 from slipway_runtime.contract import NEED_MATRIX, NO_MATRIX
 from slipway_runtime.methods import GGUF, methods
 
@@ -63,14 +64,38 @@ def _words(names: Mapping[str, tuple[str, ...]]) -> str:
     return "; ".join(f"{name}: {', '.join(levels)}" for name, levels in names.items())
 
 
+_HF: Final = source_rule("spec.optimize.calibration.revision")
+
+
 class Calibration(Model):
     """The text by which a method learns what weights matter, or how large activations grow."""
 
+    source: Source | None = None
+    """URI of files of text: .txt, .jsonl or .parquet with text or messages in each row; read with the
+    credential of spec.model.secretRef. Default the image's own text, English prose."""
+    revision: Revision | None = None
+    """Branch, tag or commit of source; default main. Pinned with the model's."""
     samples: Annotated[int, Field(ge=1, le=4096)] | None = None
     """How many pieces of text are run through the model; default 128. Fewer where the text has no more."""
     sequence_length: Annotated[int, Field(ge=16, le=32768)] | None = None
     """Tokens of a piece at most; default 512, never more than the model's context. Time and memory of the
     Job grow with both."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"!has(self.source) || ({_HF.cel})",
+            holds=lambda text: text.source is None or _HF.holds(text),
+            message=_HF.message,
+            field="source",
+            reason="InvalidSource",
+        ),
+        Rule(
+            cel="!has(self.revision) || has(self.source)",
+            holds=lambda text: text.revision is None or text.source is not None,
+            message="is of a source: name it in spec.optimize.calibration.source",
+            field="revision",
+        ),
+    )
 
 
 class Optimize(Model):

@@ -231,6 +231,9 @@ def _sources(spec: dict[str, Any], parsed: ModelDeploymentSpec | None) -> Iterat
     guess = parsed.engine.speculative if parsed and parsed.engine else None
     if guess and guess.draft:
         yield ("spec", "engine", "speculative", "draft", "source"), guess.draft.source
+    read = parsed.optimize.calibration if parsed and parsed.optimize else None
+    if read and read.source:
+        yield ("spec", "optimize", "calibration", "source"), read.source
     for index, one in enumerate((parsed.model.adapters if parsed else None) or ()):
         yield ("spec", "model", "adapters", index, "source"), one.source
 

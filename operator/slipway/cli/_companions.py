@@ -32,6 +32,16 @@ def add_companions(parser: argparse.ArgumentParser) -> None:
         type=_named,
         help="folder with an adapter of spec.model.adapters, in PEFT's layout; once for each",
     )
+    parser.add_argument(
+        "--calibration", metavar="DIR", help="folder with the texts of spec.optimize.calibration.source"
+    )
+
+
+def _option(one: Wanted) -> str:
+    """How the command line names it."""
+    from slipway.plan.companions import LORA
+
+    return f"--adapter {one.name}=DIR" if one.kind == LORA else f"--{one.key} DIR"
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -49,18 +59,19 @@ def companions_of(args: argparse.Namespace, spec: ModelDeploymentSpec) -> tuple[
         UsageError: a folder can't be read, or holds something else.
     """
     from slipway.api import reasons
-    from slipway.plan.companions import DRAFT, LORA, key_of, wanted
+    from slipway.plan.companions import CALIBRATION, DRAFT, LORA, key_of, wanted
 
-    folders = {DRAFT: args.draft} | {key_of(name, LORA): folder for name, folder in args.adapter}
+    folders = {DRAFT: args.draft, CALIBRATION: args.calibration} | {
+        key_of(name, LORA): folder for name, folder in args.adapter
+    }
     found = []
     for one in wanted(spec):
         folder = folders.get(one.key)
         if folder is None:
-            option = "--draft DIR" if one.key == DRAFT else f"--adapter {one.name}=DIR"
             raise InvalidSpecError(
                 reasons.INVALID_SPEC,
-                f"{one.field}: the plan rests on what {one.source} holds: name its folder by {option} (in a "
-                "cluster, inspect reads it)",
+                f"{one.field}: the plan rests on what {one.source} holds: name its folder by {_option(one)} "
+                "(in a cluster, inspect reads it)",
             )
         found.append(_read(one, Path(folder)))
     return tuple(found)
@@ -80,10 +91,16 @@ def _read(one: Wanted, folder: Path) -> Companion:
 
 
 def _facts(one: Wanted, folder: Path) -> dict[str, Any]:
-    from slipway.plan.companions import LORA, MERGE
+    from slipway.plan.companions import CALIBRATION, LORA, MERGE
     from slipway_runtime.companion_facts import adapter_facts, heads_facts
+    from slipway_runtime.companion_files import select_texts
+    from slipway_runtime.sources import RemoteFile
     from slipway_runtime.weights import ADAPTER, ADAPTER_CONFIG, CONFIG, check_weights, is_weights
 
+    if one.kind == CALIBRATION:
+        found = (path for path in folder.rglob("*") if path.is_file())
+        listed = [RemoteFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in found]
+        return {"weightBytes": 0, "downloadBytes": sum(file.size for file in select_texts(listed))}
     adapter = one.kind in (LORA, MERGE)
     name = ADAPTER_CONFIG if adapter else CONFIG
     if not (folder / name).is_file():

@@ -218,17 +218,15 @@ def _pinned(
     settings: Settings,
     beside: tuple[Companion, ...],
 ) -> Pinned:
-    from slipway.manifests.artifacts import artifact_chain, source_name
-    from slipway.manifests.companions import with_chains
+    from slipway.manifests.companions import model_chain, with_chains
     from slipway.manifests.revision import Pinned
     from slipway.plan.spec_hash import planning_hash
 
-    beside = with_chains(given.spec, beside, plan.form, source_name(given.spec, commit))
-    names = tuple(one.name for one in artifact_chain(given.spec, commit, plan, beside))
+    names = tuple(one.name for one in model_chain(given.spec, commit, plan, beside))
     plain = Pinned(
         planning_hash(given.spec), given.spec.model.source, commit, facts, plan, settings.images, names
     )
-    return replace(plain, companions=beside)
+    return replace(plain, companions=with_chains(given.spec, beside, plan.form, names[0]))
 
 
 def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
@@ -242,15 +240,17 @@ def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, An
 
     owner, spec, plan, names = _owner(given), given.spec, pinned.plan, pinned.artifacts
     revision = build_revision(owner, 1, pinned)
-    beside = merging.beside(pinned.companions)
-    mounted = tuple(published_companion(one, one.artifacts[-1], UNKNOWN_DIGEST) for one in beside)
-    served = PublishedArtifact(names[-1], names[-1], UNKNOWN_DIGEST, plan.level, mounted)
+    beside = tuple(
+        published_companion(one, one.artifacts[-1], UNKNOWN_DIGEST)
+        for one in merging.beside(pinned.companions)
+    )
+    mounted = PublishedArtifact(names[-1], names[-1], UNKNOWN_DIGEST, plan.level, beside)
     _say(f"{given.name}: the artifact's digest is unknown before it is built: zeros stand for it")
     name = revision["metadata"]["name"]
     return [
         revision,
         *_artifacts(given, pinned, settings),
-        *build_serving(owner, spec, plan, served, settings, name),
+        *build_serving(owner, spec, plan, mounted, settings, name),
         build_benchmark_job(owner, spec, plan, names[0], settings, 1, name),
     ]
 
@@ -258,9 +258,9 @@ def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, An
 def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
     """Each artifact with its policy, its claim and the first try of each stage."""
     from slipway.api import API_VERSION
-    from slipway.manifests.artifacts import artifact_chain, build_artifact
+    from slipway.manifests.artifacts import build_artifact
     from slipway.manifests.claims import build_claim
-    from slipway.manifests.companions import with_companions
+    from slipway.manifests.companions import model_chain, with_companions
     from slipway.manifests.jobs import StageInputs, build_stage_job, stages
     from slipway.manifests.network import build_artifact_job_policy
     from slipway.manifests.owner import Owner
@@ -270,7 +270,7 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
     where = job_placement(given.spec, pinned.plan)
     inputs = StageInputs(secret=secret.name if secret else None, placement=where)
     objects = []
-    chain = artifact_chain(given.spec, pinned.commit, pinned.plan, pinned.companions)
+    chain = model_chain(given.spec, pinned.commit, pinned.plan, pinned.companions)
     for one in with_companions(chain, given.spec, pinned.companions, pinned.plan.form):
         artifact = build_artifact(one, [_owner(given)], given.namespace)
         owner = Owner(API_VERSION, "ModelArtifact", one.name, "", given.namespace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from slipway.api import API_VERSION
@@ -74,19 +75,24 @@ class ArtifactPlan:
 
 
 def artifact_chain(
-    spec: ModelDeploymentSpec, commit: str, plan: Plan, companions: Iterable[Companion] = ()
+    spec: ModelDeploymentSpec,
+    commit: str,
+    plan: Plan,
+    companions: Iterable[Companion] = (),
+    inputs: Mapping[str, str] = MappingProxyType({}),
 ) -> list[ArtifactPlan]:
     """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
 
     What reshapes the model comes right after the source, and stands in its place for all that follows. An
-    engine that reads safetensors and quantises while it loads, or not at all, has only these;
-    what a Job makes as safetensors is made right of them.
+    engine that reads safetensors and quantises while it loads, or not at all, has only these; what a Job
+    makes as safetensors is made right of them. ``companions.model_chain`` knows the last two arguments.
 
     Args:
         spec: the user's wish.
         commit: of the model.
         plan: what was decided.
-        companions: with their artifacts (``manifests.companions.with_chains``); some may be merged.
+        companions: with their artifacts; some may be merged.
+        inputs: further artifacts that the method reads.
     """
     steps = [Made("source", None, plan.sizes.source), *reshaping(plan, companions)]
     if plan.imatrix:
@@ -96,7 +102,7 @@ def artifact_chain(
             steps.append(Made("gguf", "F16", plan.sizes.f16))
         steps.append(Made("gguf", plan.level, plan.sizes.level))
     elif plan.made:
-        steps.append(Made(plan.method, plan.level, plan.sizes.level, dict(plan.options)))
+        steps.append(Made(plan.method, plan.level, plan.sizes.level, dict(plan.options), inputs))
     return chain_of(spec.model.source, commit, steps, spec.store)
 
 

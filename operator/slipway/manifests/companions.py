@@ -9,15 +9,25 @@ from typing import Any
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
 from slipway.manifests import names, pod
-from slipway.manifests.artifacts import ArtifactPlan, Made, chain_of
+from slipway.manifests.artifacts import ArtifactPlan, Made, artifact_chain, chain_of, source_name
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
 from slipway.plan.capacity import spreads
-from slipway.plan.companions import DRAFT_LEVEL, Companion, Wanted, wanted
+from slipway.plan.companions import CALIBRATION, DRAFT_LEVEL, Companion, Wanted, wanted
+from slipway.plan.decision import Plan
 from slipway.plan.memory import sizes
 from slipway_runtime.contract import PUBLISHED
 
 FOLDER = "/companions"
 """Where each has a folder of its own in the engine's container."""
+
+
+def model_chain(
+    spec: ModelDeploymentSpec, commit: str, plan: Plan, companions: Iterable[Companion]
+) -> list[ArtifactPlan]:
+    """The model's own chain; adapters in it and a text to calibrate on are named by their artifacts."""
+    named = with_chains(spec, companions, plan.form, source_name(spec, commit))
+    texts = {one.key: one.artifacts[-1] for one in named if one.kind == CALIBRATION}
+    return artifact_chain(spec, commit, plan, named, texts)
 
 
 def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source: str) -> list[ArtifactPlan]:

@@ -13,6 +13,7 @@ from slipway.api import API_VERSION, reasons
 from slipway.errors import InvalidSpecError
 from slipway.manifests import artifacts, claims
 from slipway.manifests.artifacts import ArtifactPlan
+from slipway.manifests.companions import model_chain
 from slipway.manifests.owner import Owner
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
@@ -26,7 +27,7 @@ from slipway.plan import stages
 def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | None:
     """What is to be served; None while it is being built, or when it may not be served."""
     pinned = chosen.pinned
-    served = artifacts.artifact_chain(scene.spec, pinned.commit, pinned.plan, pinned.companions)
+    served = model_chain(scene.spec, pinned.commit, pinned.plan, pinned.companions)
     chain = companions.whole_chain(scene, pinned, served)
     held = scene.seen.artifacts
     draft.fields["artifacts"] = [

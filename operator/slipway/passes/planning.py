@@ -13,8 +13,9 @@ from typing import Any, Final
 from slipway.api import reasons
 from slipway.engines import ENGINES, decide, image_of
 from slipway.errors import InvalidSpecError, NothingFitsError
-from slipway.manifests import artifacts, revision
-from slipway.manifests.companions import inquiries, with_chains
+from slipway.manifests import revision
+from slipway.manifests.artifacts import source_name
+from slipway.manifests.companions import inquiries, model_chain, with_chains
 from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
 from slipway.observe.observed import ModelObserved, Raw
 from slipway.passes import companions, inspection, tries
@@ -125,8 +126,8 @@ def _decide(
         draft.fails(reasons.PLANNED, error.reason, error.message)
         draft.progressing(state=False, reason=error.reason, message="waits for another spec")
         return
-    beside = with_chains(scene.spec, beside, plan.form, artifacts.source_name(scene.spec, commit))
-    whole = artifacts.artifact_chain(scene.spec, commit, plan, beside)
+    beside = with_chains(scene.spec, beside, plan.form, source_name(scene.spec, commit))
+    whole = model_chain(scene.spec, commit, plan, beside)
     pinned = Pinned(
         spec_hash=scene.spec_hash,
         uri=scene.spec.model.source,
@@ -167,7 +168,7 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
     if plan.effect == pinned.plan.effect:
         return  # the same pods on the same nodes, for reasons that read otherwise
     beside = with_chains(scene.spec, pinned.companions, plan.form, pinned.artifacts[0])
-    chain = artifacts.artifact_chain(scene.spec, pinned.commit, plan, beside)
+    chain = model_chain(scene.spec, pinned.commit, plan, beside)
     names = tuple(one.name for one in chain)
     answered = scene.asked or pinned.asked
     anew = replace(pinned, plan=plan, images=_kept(scene, pinned, plan), artifacts=names, asked=answered)

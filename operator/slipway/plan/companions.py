@@ -25,6 +25,8 @@ from slipway.plan.model_config import facts_from_wire
 DRAFT: Final = "draft"
 """Name of the one companion that guesses."""
 LORA: Final = "lora"
+CALIBRATION: Final = "calibration"
+"""Text that a Job reads while it makes the model smaller; no engine sees it."""
 MERGE: Final = "merge"
 """Kind of an adapter that becomes part of the model's weights: nothing of it is served beside the model."""
 DRAFT_LEVEL: Final = "Q8_0"
@@ -41,8 +43,8 @@ class Wanted:
     """A companion as the spec names it.
 
     Attributes:
-        name: ``draft``, or the adapter's name.
-        kind: ``draft``, ``mlp``, ``medusa``, ``lora`` or ``merge``.
+        name: ``draft``, ``calibration``, or the adapter's name.
+        kind: ``draft``, ``mlp``, ``medusa``, ``lora``, ``merge`` or ``calibration``.
         field: of the spec that names it, for messages.
         weight: of one that is merged, what it is multiplied by; empty for the others.
     """
@@ -107,17 +109,24 @@ class Companion:
 
 def key_of(name: str, kind: str) -> str:
     """Name of a companion among all of its model: an adapter may be called draft."""
-    return f"adapter-{name}" if kind in (LORA, MERGE) else DRAFT
+    if kind in (LORA, MERGE):
+        return f"adapter-{name}"
+    return CALIBRATION if kind == CALIBRATION else DRAFT
 
 
 _COMPANION: TypeAdapter[Companion] = TypeAdapter(Companion)
 
 
 def wanted(spec: ModelDeploymentSpec) -> tuple[Wanted, ...]:
-    """Every companion that the spec names: what guesses, then the adapters in their order."""
+    """All that the spec names beside the model: what guesses, adapters in their order, a calibration text."""
     guess = (spec.engine or Engine()).speculative
     found = [_draft(guess.kind, guess.draft)] if guess and guess.draft else []
-    return (*found, *(_adapter(index, one) for index, one in enumerate(spec.model.adapters or ())))
+    found += [_adapter(index, one) for index, one in enumerate(spec.model.adapters or ())]
+    text = spec.optimize.calibration if spec.optimize else None
+    if text and text.source:
+        field = "spec.optimize.calibration"
+        found.append(Wanted(CALIBRATION, CALIBRATION, text.source, text.revision, field))
+    return tuple(found)
 
 
 def _draft(kind: str, draft: DraftSource) -> Wanted:
@@ -185,7 +194,7 @@ def refuse_mismatch(
             _refuse_adapter(field, facts, one)
         elif one.kind == MERGE:
             _refuse_another_size(field, facts, one, reasons.ADAPTER_MISMATCH)
-        else:
+        elif one.kind != CALIBRATION:
             _refuse_heads(field, spec, facts, one)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from slipway.api import reasons
+from slipway.api.optimize import FOLDERS
 from slipway.plan.candidate import HOST, NO_NODE, NODES, Candidate, Miss, Request, how_text
 from slipway.plan.capacity import largest
 from slipway.plan.decision import Rejected
@@ -153,7 +154,12 @@ def _names(names: Sequence[str]) -> str:
 def refusal(seen: Seen) -> tuple[str, str]:
     """Reason and message of a model that nothing serves here; other nodes or engines may change that."""
     facts, wishes = seen.request.facts, seen.request.wishes
-    if facts.convertible or wishes.engine or any(one.device for one in seen.misses):
+    if (
+        facts.convertible
+        or wishes.engine
+        or wishes.method in FOLDERS
+        or any(one.device for one in seen.misses)
+    ):
         return reasons.NOTHING_FITS, nearest_miss(seen)
     return reasons.UNSUPPORTED_ARCHITECTURE, (
         f"{facts.architecture} is no architecture that llama.cpp's converter makes text with, and no node "

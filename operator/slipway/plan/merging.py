@@ -12,7 +12,7 @@ from typing import Final
 from slipway.api import reasons
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.errors import InvalidSpecError
-from slipway.plan.companions import MERGE, Companion
+from slipway.plan.companions import CALIBRATION, MERGE, Companion
 from slipway.plan.facts import ModelFacts
 
 HUB_NAME: Final = r"[A-Za-z0-9][\w.-]*/[\w.-]+"
@@ -27,8 +27,8 @@ def merged(companions: Iterable[Companion]) -> tuple[Companion, ...]:
 
 
 def beside(companions: Iterable[Companion]) -> tuple[Companion, ...]:
-    """Those that stand beside the model when it serves."""
-    return tuple(one for one in companions if one.kind != MERGE)
+    """Those that stand beside the model when it serves: engines mount them, and they take memory."""
+    return tuple(one for one in companions if one.kind not in (MERGE, CALIBRATION))
 
 
 def refuse_merging(spec: ModelDeploymentSpec, facts: ModelFacts, companions: Iterable[Companion]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from slipway.api.optimize import FOLDERS
 from slipway.plan.candidate import HOST, NO_NODE, Candidate, Miss, Request, loss_of, requests_text
 from slipway.plan.capacity import largest
 from slipway.plan.companion_memory import beside, gguf_bytes
@@ -61,9 +62,13 @@ def candidates(request: Request, usable: Sequence[NodeFacts]) -> Iterator[Candid
 
 
 def _asked(request: Request, engine: EngineFacts) -> tuple[str, ...]:
-    """Methods of an engine that reads safetensors on CPU: only when it is named, llama.cpp is the default."""
+    """Methods of an engine that reads safetensors on CPU: only when it is named, or its method is.
+
+    Else llama.cpp is the default, which has none of them.
+    """
     wishes = request.wishes
-    if wishes.engine != engine.name and not request.facts.quantization:
+    by_method = wishes.method in FOLDERS and not wishes.engine and bool(engine.goals)
+    if wishes.engine != engine.name and not request.facts.quantization and not by_method:
         return ()
     return (request.facts.quantization or wishes.method or "none",)
 

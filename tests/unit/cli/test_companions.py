@@ -132,3 +132,30 @@ def test_a_folder_that_holds_no_adapter(
     file = written(tmp_path, ("sql",), name="vllm")
     assert plan(file, "--adapter", f"sql={folder}") == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_calibration_text_is_rendered_as_an_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optimize = {"method": "awq", "calibration": {"source": "hf://acme/texts"}}
+    spec = {"model": {"source": "hf://acme/model"}, "optimize": optimize}
+    obj = {"apiVersion": "slipway.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "chat"}}
+    file = tmp_path / "model.yaml"
+    file.write_text(yaml.safe_dump(obj | {"spec": spec}))
+    assert plan(str(file)) == 1
+    assert "--calibration DIR" in capsys.readouterr().err
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    assert plan(str(file), "--calibration", str(texts)) == 2
+    assert "texts alone" in capsys.readouterr().err
+    (texts / "a.txt").write_text("some words")
+    argv = ["render", str(file), "--model", MODEL, "--nodes", NODES, "--calibration", str(texts)]
+    assert main(argv) == 0
+    objects = list(yaml.safe_load_all(capsys.readouterr().out))
+    jobs = {one["metadata"]["labels"]["slipway.dev/stage"]: one for one in objects if one["kind"] == "Job"}
+    quantize = jobs["quantize"]["spec"]["template"]["spec"]
+    (container,) = quantize["containers"]
+    assert "/inputs/calibration" in {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert "optimizer" in container["image"]
+    (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
+    assert "texts" not in json.dumps(deployment)

@@ -137,7 +137,9 @@ CASES = {
     "h100, 8B": Case("llama3-8b", "h100", "vllm fp8 FP8"),
     "h100, 8B, quality": Case("llama3-8b", "h100", "vllm none BF16", spec=goal("quality")),
     "h100, 8B, latency": Case("llama3-8b", "h100", "vllm awq W4A16", spec=goal("latency")),
-    "h100, 8B, latency, GGUF alone": Case("llama3-8b", "h100", "vllm fp8 FP8", spec=goal("latency"), how=GGUF_ALONE),
+    "h100, 8B, latency, GGUF alone": Case(
+        "llama3-8b", "h100", "vllm fp8 FP8", spec=goal("latency"), how=GGUF_ALONE
+    ),
     "h100, 70B": Case("llama2-70b", "h100", "vllm fp8 FP8"),
     "h100, 70B, quality": Case("llama2-70b", "h100", "vllm none BF16", 2, goal("quality")),
     "h100, 70B, longest context of many": Case(
