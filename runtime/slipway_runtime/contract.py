@@ -32,6 +32,11 @@ MATRIX = "IMATRIX"
 MERGED = "MERGED"
 """Level of a model with its adapters in its weights."""
 
+SPARSE = "SPARSE"
+"""Level of a model with zeros for weights that matter least."""
+SHORT = "SHORT"
+"""Level of a model with fewer layers."""
+
 STORE = "/store"
 """Where a Job mounts its own artifact's claim, read-write."""
 PARENT = "/parent"
@@ -65,6 +70,11 @@ EMBEDDINGS = "/v1/embeddings"
 
 ROLES = ("base", "draft", "mlp", "medusa", "lora", "merge", "calibration")
 """What the inspected source is to another one: ``SLIPWAY_ROLE``, absent for a model that is alone."""
+
+
+def layers_dropped(layers: int, share: str) -> int:
+    """Return how many of so many layers a share such as 25% is: rounded down, one at least stays."""
+    return min(layers - 1, int(layers * float(share.rstrip("%") or 0) / 100 + 1e-9))
 
 
 class Exit(IntEnum):
@@ -120,6 +130,7 @@ REASONS: dict[str, str] = {
     "OutOfMemory": "a tool was killed, most likely for want of memory",
     "PerplexityFailed": "llama-perplexity ended with an error or without an estimate",
     "PickleOnly": "the weights are pickle files, which can run code: safetensors are needed",
+    "PruningFailed": "llmcompressor refused to prune the model, or its layers can't be told apart",
     "QuantizationFailed": "the method's tool refused the model or the level; its words are in the message",
     "RemoteCode": "the model brings Python of its own, and spec.model.trustRemoteCode does not allow it",
     "RepositoryNotFound": "no such repository, or it is private and no token is named",

@@ -110,6 +110,10 @@ RIGHT = [
             ],
         },
     ),
+    Case("zeros", optimize(prune={"method": "wanda", "sparsity": "50%"})),
+    Case("zeros in blocks", optimize(prune={"method": "magnitude", "pattern": "2:4"}, level="Q8_0")),
+    Case("layers", optimize(prune={"layers": [3, 4]})),
+    Case("share of layers", optimize(prune={"dropLayers": "12.5%"})),
     Case("level with a matrix", optimize(level="IQ2_M")),
     Case("matrix asked for", optimize(level="Q4_K_M", imatrix=True)),
     Case("matrix refused", optimize(level="Q4_K_M", imatrix=False)),
@@ -304,6 +308,19 @@ WRONG = [
         {},
         "spec.model.adapters",
         model={"source": SOURCE, "adapters": [adapter(f"a{index}") for index in range(17)]},
+    ),
+    *(
+        Case(f"prune {name}", optimize(prune=wrong), f"spec.optimize.prune{path}")
+        for name, path, wrong in (
+            ("of nothing", "", {}),
+            ("of two kinds", "", {"layers": [1], "dropLayers": "25%"}),
+            ("without a share", ".pattern", {"method": "wanda"}),
+            ("of two shares", ".pattern", {"method": "wanda", "sparsity": "50%", "pattern": "2:4"}),
+            ("of layers with a share", ".pattern", {"layers": [1], "sparsity": "50%"}),
+            ("of everything", "", {"method": "wanda", "sparsity": "100%"}),
+            ("of whole blocks", ".pattern", {"method": "wanda", "pattern": "4:4"}),
+            ("without a number", ".pattern", {"method": "wanda", "pattern": "a:4"}),
+        )
     ),
     Case("matrix refused that is needed", optimize(level="IQ1_S", imatrix=False), "spec.optimize.imatrix"),
     Case("matrix for eight bits", optimize(level="Q8_0", imatrix=True), "spec.optimize.imatrix"),

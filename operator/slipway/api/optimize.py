@@ -9,6 +9,7 @@ from pydantic import Field
 
 from slipway.api.base import Model, Percent, Rule
 from slipway.api.companions import Revision, Source, source_rule
+from slipway.api.prune import Prune
 from slipway_runtime.contract import NEED_MATRIX, NO_MATRIX
 from slipway_runtime.methods import GGUF, methods
 
@@ -119,6 +120,8 @@ class Optimize(Model):
     level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
     """How far: auto (the default), or a level of llama.cpp such as Q8_0, Q5_K_M, Q4_K_M, IQ4_XS, or one of
     the method: W4A16, W8A16, W8A8, FP8, FP8_STATIC, NVFP4, NVFP4A16, MXFP4, MXFP4A16."""
+    prune: Prune | None = None
+    """What is removed of the model before it is quantised."""
     imatrix: bool | None = None
     """Of llama.cpp's levels: whether it is measured on a text which weights matter most, so that those lose
     less. Levels of 3 bits and less (IQ1 to IQ3, Q2_K_S) always are; of the others true asks for it. The

@@ -14,7 +14,8 @@ from slipway.manifests.owner import Owner, owner_reference
 from slipway.plan.companions import Companion
 from slipway.plan.decision import Plan
 from slipway.plan.merging import merged
-from slipway_runtime.contract import MATRIX, MERGED
+from slipway.plan.pruning import prune_of, prune_options
+from slipway_runtime.contract import MATRIX, MERGED, SHORT, SPARSE
 
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
@@ -94,7 +95,7 @@ def artifact_chain(
         companions: with their artifacts; some may be merged.
         inputs: further artifacts that the method reads.
     """
-    steps = [Made("source", None, plan.sizes.source), *reshaping(plan, companions)]
+    steps = [Made("source", None, plan.sizes.source), *reshaping(spec, plan, companions)]
     if plan.imatrix:
         return _with_matrix(spec, commit, plan, steps)
     if plan.form == "gguf":
@@ -125,10 +126,14 @@ def matrix_bytes(plan: Plan) -> int:
     return max(MATRIX_LEAST, plan.sizes.f16 // MATRIX_PART)
 
 
-def reshaping(plan: Plan, companions: Iterable[Companion]) -> list[Made]:
-    """The steps between source and quantisation."""
-    adapters = merged(companions)
-    return [merge_step(adapters, plan.sizes.source)] if adapters else []
+def reshaping(spec: ModelDeploymentSpec, plan: Plan, companions: Iterable[Companion]) -> list[Made]:
+    """The steps between source and quantisation: merge, prune; as large as the source at most."""
+    adapters, prune = merged(companions), prune_of(spec)
+    steps = [merge_step(adapters, plan.sizes.source)] if adapters else []
+    if prune:
+        level = SPARSE if prune.method else SHORT
+        steps.append(Made("prune", level, plan.sizes.source, prune_options(prune)))
+    return steps
 
 
 def merge_step(adapters: Sequence[Companion], size: int) -> Made:

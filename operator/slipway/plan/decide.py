@@ -23,6 +23,7 @@ from slipway.plan.methods import weight_bytes
 from slipway.plan.nodes import engine_overrides
 from slipway.plan.pools import with_pools
 from slipway.plan.preference import key
+from slipway.plan.pruning import pruned_facts
 from slipway.plan.wishes import Wishes, read_wishes
 from slipway.settings import Settings
 from slipway_runtime.contract import NEED_MATRIX, NO_MATRIX
@@ -51,6 +52,7 @@ def decide(
         InvalidSpecError: the spec can't be planned whatever the nodes are (see ``wishes.read_wishes``).
     """
     known = tuple(engines)
+    facts = pruned_facts(spec, facts)
     wishes = read_wishes(spec, facts, known)
     refuse_mismatch(spec, facts, companions)
     refuse_merging(spec, facts, companions)

@@ -19,6 +19,7 @@ PLANNED: Final[dict[str, Any]] = {
         "act_order",
         "calibration",
         "imatrix",
+        "prune",
     },
     "store": True,
     "engine": {
