@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = "/{organisation}/{name}"
 API = "/api/models" + REPOSITORY
+DATASET = "/api/datasets" + REPOSITORY
 RESOLVE = REPOSITORY + "/resolve/{revision}/{path:.+}"
 SIGNED = "/cdn/{signature}" + RESOLVE
 
@@ -60,6 +61,9 @@ class Hub:
                 web.get("/api/whoami-v2", self.whoami),
                 web.get(API, self.info),
                 web.get(API + "/revision/{revision}", self.info),
+                web.get(DATASET, self.info),
+                web.get(DATASET + "/revision/{revision}", self.info),
+                web.get("/datasets" + RESOLVE, self.resolve),
                 web.get(API + "/tree/{revision}", self.tree),
                 web.get(API + "/tree/{revision}/{path:.*}", self.tree),
                 web.post(API + "/paths-info/{revision}", self.paths_info),

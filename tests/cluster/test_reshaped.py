@@ -1,4 +1,4 @@
-"""A model that lost a layer, at a level with an importance matrix: every step in the cluster, and it answers."""
+"""A model that lost a layer, at a level with an importance matrix: every step in the cluster."""
 
 from __future__ import annotations
 

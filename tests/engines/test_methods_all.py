@@ -51,3 +51,25 @@ def test_vllm_serves_it_on_cpu(method: str, level: str, home: Cluster) -> None:
     told = asked(endpoint(home, "chat"), prompt, "completions")
     assert told["usage"]["completion_tokens"] == 8
     assert told["choices"][0]["text"].strip()
+
+
+@pytest.mark.unverified("Quantised weights on GPUs")
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("method", "level"), LEVELS)
+def test_vllm_serves_it_on_a_device(method: str, level: str, home: Cluster) -> None:
+    more = FEW if level in CALIBRATED.get(method, ()) else {}
+    home.model("chat", engine={"name": "vllm"}, optimize={"method": method, "level": level, **more})
+
+    def planned() -> str:
+        found = home.condition("chat", "Planned")
+        return str(found.get("message")) if found.get("status") in ("True", "False") else ""
+
+    said = str(home.wait("the plan", planned, 300))
+    if "FP8 units" in said or "compute capability" in said:
+        pytest.skip(said)
+    plan = home.wait_ready("chat", 3000)["status"]["plan"]
+    assert plan["accelerator"]["vendor"]
+    assert plan["level"] == level
+    prompt = {"prompt": "The capital of France is", "temperature": 0, "max_tokens": 8}
+    told = asked(endpoint(home, "chat"), prompt, "completions")
+    assert told["choices"][0]["text"].strip()

@@ -74,6 +74,11 @@ RIGHT = [
     Case("four bits", optimize(method="nvfp4", level="NVFP4A16")),
     Case("exponents", optimize(method="mxfp4", level="MXFP4")),
     Case("at load", optimize(method="bnb", level="NF4")),
+    Case(
+        "data set",
+        optimize(method="awq", calibration={"source": "hf://datasets/acme/texts", "revision": "v1"}),
+    ),
+    Case("texts beside a model", optimize(method="awq", calibration={"source": "hf://acme/texts"})),
     Case("zero replicas", {"replicas": 0}),
     Case("scaling to one", {"autoscaling": {"maxReplicas": 1}}),
     Case("scaling range", {"autoscaling": {"minReplicas": 2, "maxReplicas": 2}}),
@@ -157,6 +162,16 @@ WRONG = [
         "weights alone and calibrated",
         optimize(method="int8", level="W8A16", calibration={}),
         "spec.optimize.calibration",
+    ),
+    Case(
+        "texts of nobody",
+        optimize(method="awq", calibration={"source": "hf://texts"}),
+        "spec.optimize.calibration.source",
+    ),
+    Case(
+        "revision of no texts",
+        optimize(method="awq", calibration={"revision": "v1"}),
+        "spec.optimize.calibration.revision",
     ),
     Case(
         "no samples", optimize(method="awq", calibration={"samples": 0}), "spec.optimize.calibration.samples"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from slipway.api.base import Model, Percent, Rule
-from slipway.api.companions import Revision, Source, source_rule
+from slipway.api.base import Model, Percent, Rule, matches
+from slipway.api.companions import Revision, Source
 from slipway.api.prune import Prune
 from slipway_runtime.contract import NEED_MATRIX, NO_MATRIX
 from slipway_runtime.methods import GGUF, methods
@@ -21,6 +21,7 @@ AT_LOAD: Final[Mapping[str, tuple[str, ...]]] = {"bnb": ("NF4",)}
 """Methods that engines alone apply."""
 FOLDERS: Final = {name: levels for name, levels in MADE.items() if name != GGUF}
 """Methods whose Jobs leave safetensors."""
+HF_TEXTS: Final = r"^hf://(datasets/)?[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
 GROUPED: Final = ("awq", "gptq")
 CALIBRATED: Final[Mapping[str, tuple[str, ...]]] = {
     "awq": ("W4A16",),
@@ -65,15 +66,12 @@ def _words(names: Mapping[str, tuple[str, ...]]) -> str:
     return "; ".join(f"{name}: {', '.join(levels)}" for name, levels in names.items())
 
 
-_HF: Final = source_rule("spec.optimize.calibration.revision")
-
-
 class Calibration(Model):
     """The text by which a method learns what weights matter, or how large activations grow."""
 
     source: Source | None = None
-    """URI of files of text: .txt, .jsonl or .parquet with text or messages in each row; read with the
-    credential of spec.model.secretRef. Default the image's own text, English prose."""
+    """URI of files of text, such as hf://datasets/ORG/NAME: .txt, .jsonl or .parquet with text or messages
+    in each row; read with the credential of spec.model.secretRef. Default the image's own English prose."""
     revision: Revision | None = None
     """Branch, tag or commit of source; default main. Pinned with the model's."""
     samples: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -84,9 +82,12 @@ class Calibration(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel=f"!has(self.source) || ({_HF.cel})",
-            holds=lambda text: text.source is None or _HF.holds(text),
-            message=_HF.message,
+            cel=f"!has(self.source) || !self.source.startsWith('hf://') || self.source.matches('{HF_TEXTS}')",
+            holds=lambda text: (
+                text.source is None or not text.source.startswith("hf://") or matches(HF_TEXTS, text.source)
+            ),
+            message="texts on Hugging Face are written hf://datasets/ORG/NAME, or hf://ORG/NAME in a model's "
+            "repository; a branch, tag or commit goes into spec.optimize.calibration.revision",
             field="source",
             reason="InvalidSource",
         ),

@@ -41,12 +41,23 @@ refused.
 
 ## Calibration
 
-{samples} pieces of {tokens} tokens are run through the model unless `calibration` says otherwise. The
-text is in the image: chapters of *Tom Sawyer*, in the public domain. Perplexity is measured on other
-chapters of the same book: no line is in both, yet the same author flatters a little. The pieces and every
-random number are the same each time. Of the same source and recipe, one version of the image makes the
-same bytes on the same kind of CPU with the same number of threads; sums of another number of threads may
-differ in the last bit.
+{samples} pieces of {tokens} tokens are run through the model unless `calibration` says otherwise. The text
+is in the image: chapters of *Tom Sawyer*, in the public domain. Perplexity is measured on other chapters
+of the same book: no line is in both, yet the same author flatters a little.
+
+A text of one's own is better for a model that is to write code, or another language:
+
+    calibration:
+      source: hf://datasets/ORG/NAME   # any scheme that models have, too
+      revision: v1                     # pinned to a commit, as the model
+
+Files that end in `.txt`, `.jsonl` or `.parquet` are read, rows of the latter by their `text` or, through the
+model's chat template, `messages`; of more than a gigabyte the first files in the order of their names. It is
+an artifact of its own that models share. `CalibrationEmpty` and `CalibrationUnreadable` say what is wrong
+with one.
+
+The pieces and every random number are the same each time. Of the same source and recipe, one version of the
+image made the same bytes again on one machine; other processors may sum in another order.
 
 ## FP8
 

@@ -28,12 +28,15 @@ from slipway_runtime.progress import format_bytes
 from slipway_runtime.sources import Listing, RemoteFile
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, ModelInfo
+    from huggingface_hub import DatasetInfo, HfApi, ModelInfo
     from huggingface_hub.errors import HfHubHTTPError
 
 EXAMPLE = "hf://Qwen/Qwen2.5-7B-Instruct"
-REPOSITORY = re.compile(r"hf://([A-Za-z0-9][\w.-]*/[\w.-]+|[A-Za-z0-9][\w.-]*)/?")
+REPOSITORY = re.compile(r"hf://(datasets/)?([A-Za-z0-9][\w.-]*/[\w.-]+|[A-Za-z0-9][\w.-]*)/?")
+"""Of a model, or behind ``datasets/`` of a data set, as the hub's own addresses have it."""
 PUBLIC_ENDPOINT = "https://huggingface.co"
+DATASET = "dataset"
+"""The hub's own name of the kind."""
 REQUEST_SECONDS = 30.0
 """A hub that says nothing for this long counts as down; the operator tries again with backoff."""
 FORBIDDEN, UNAUTHORIZED, NOT_FOUND = 403, 401, 404
@@ -49,28 +52,29 @@ def connect(job: Job) -> HubRepository:
         raise RequestError(
             "UnknownScheme", f"{job.source!r} is no address of the form hf://ORG/NAME, as in {EXAMPLE}"
         )
-    return HubRepository(match[1], (job.endpoint or PUBLIC_ENDPOINT).rstrip("/"), job.token())
+    kind = DATASET if match[1] else "model"
+    return HubRepository(match[2], (job.endpoint or PUBLIC_ENDPOINT).rstrip("/"), job.token(), kind)
 
 
 class HubRepository:
-    """One model repository of one hub, read with one token or none, never with one that the machine has."""
+    """One repository of one hub, read with one token or none, never with one that the machine has."""
 
-    def __init__(self, name: str, endpoint: str, token: str | None) -> None:
+    def __init__(self, name: str, endpoint: str, token: str | None, kind: str = "model") -> None:
         from huggingface_hub import HfApi
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
         self.name = name
+        self.kind = kind
         self.endpoint = endpoint
         self.token: str | bool = token or False
         self.api: HfApi = HfApi(endpoint=endpoint, token=self.token, library_name="slipway")
 
     def list_files(self, revision: str) -> Listing:
-        """Resolve the revision through the hub's model_info; sizes and digests come with it."""
+        """Resolve the revision through the hub's information; sizes and digests come with it."""
         with self._translated(f"revision {revision}"):
-            info = self.api.model_info(
-                self.name, revision=revision, files_metadata=True, timeout=REQUEST_SECONDS
-            )
+            ask = self.api.dataset_info if self.kind == DATASET else self.api.model_info
+            info = ask(self.name, revision=revision, files_metadata=True, timeout=REQUEST_SECONDS)
         if not info.sha:
             raise TransientError(
                 "HubUnavailable", f"{self.endpoint} named no commit for {self.name}@{revision}"
@@ -129,7 +133,7 @@ class HubRepository:
     def _url(self, commit: str, file: RemoteFile) -> str:
         from huggingface_hub import hf_hub_url
 
-        return hf_hub_url(self.name, file.path, revision=commit, endpoint=self.endpoint)
+        return hf_hub_url(self.name, file.path, revision=commit, repo_type=self.kind, endpoint=self.endpoint)
 
     def _headers(self) -> dict[str, str]:
         from huggingface_hub.utils._headers import build_hf_headers
@@ -230,7 +234,7 @@ class HubRepository:
         )
 
 
-def _remote_files(info: ModelInfo) -> Iterator[RemoteFile]:
+def _remote_files(info: ModelInfo | DatasetInfo) -> Iterator[RemoteFile]:
     for sibling in info.siblings or ():
         if sibling.size is None:
             raise DataError("FileNotFound", f"the hub names no size for {sibling.rfilename}")
@@ -238,7 +242,7 @@ def _remote_files(info: ModelInfo) -> Iterator[RemoteFile]:
         yield RemoteFile(sibling.rfilename, sibling.size, sha256, "" if sha256 else sibling.blob_id or "")
 
 
-def _license(info: ModelInfo) -> str:
+def _license(info: ModelInfo | DatasetInfo) -> str:
     """Return the licence id from the model card, else from the hub's tags."""
     card = info.card_data
     if card is not None and isinstance(card.license, str):

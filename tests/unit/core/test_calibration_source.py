@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,10 @@ TEXTS = {
 
 def calibrated(**text: Any) -> dict[str, Any]:
     raw = mdl()
-    return {**raw, "spec": {**raw["spec"], "optimize": {"method": "awq", "calibration": {**TEXT, **text}}}}
+    wish = {"method": "awq", "calibration": {**TEXT, **text}}
+    # What was read of a spec is known again by the object's uid.
+    meta = {**raw["metadata"], "uid": json.dumps(wish)}
+    return {**raw, "metadata": meta, "spec": {**raw["spec"], "optimize": wish}}
 
 
 def test_it_is_inspected_by_a_job_of_its_own() -> None:
@@ -112,7 +116,7 @@ def test_it_comes_after_what_is_served() -> None:
 @pytest.mark.parametrize(
     ("text", "reason", "words"),
     [
-        ({"source": "hf://acme"}, "InvalidSource", "hf://ORG/NAME"),
+        ({"source": "hf://acme"}, "InvalidSource", "hf://datasets/ORG/NAME"),
         ({"source": "gopher://a/b"}, "UnknownScheme", "gopher://"),
         ({"revision": "main", "source": None}, "InvalidSpec", "name it in spec.optimize.calibration.source"),
     ],

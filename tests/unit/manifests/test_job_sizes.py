@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from slipway.manifests.job_sizes import Subject, stage_size
 from slipway.plan.facts import ModelFacts
-from slipway.plan.quantities import GIB, quantity
+from slipway.plan.quantities import GIB, MIB, quantity
 from slipway.settings import Settings
 from slipway_runtime.contract import STAGES
+from slipway_runtime.methods import SAFETENSORS
 from tests.support.planning import MODELS, model
 
 SITE = Settings()
@@ -62,3 +63,14 @@ def test_the_charts_factor_multiplies_what_is_requested_and_allowed(stage: str) 
     assert twice.memory == pytest.approx(2 * once.memory, abs=2**20)
     assert twice.memory_limit == pytest.approx(2 * once.memory_limit, abs=2**20)
     assert twice.deadline_seconds == once.deadline_seconds
+
+
+def test_weights_in_safetensors_have_room_and_time() -> None:
+    facts = MODELS["smollm2-135m"]
+    made = stage_size("quantize", Subject(117_000_000, facts, SAFETENSORS), SITE)
+    assert made.memory_limit > 1143 * MIB  # AWQ's peak, measured
+    assert made.memory < 1143 * MIB
+    assert made.deadline_seconds > 16 * 295  # AWQ of 16 x 256 tokens, measured; the default is 16 times that
+    eight = stage_size("quantize", Subject(5 * 10**9, MODELS["llama3-8b"], SAFETENSORS), SITE)
+    assert eight.memory_limit > 2 * MODELS["llama3-8b"].weight_bytes
+    assert eight.deadline_seconds == SITE.job_deadline_seconds

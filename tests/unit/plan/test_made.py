@@ -17,6 +17,7 @@ from slipway.manifests.artifacts import artifact_chain
 from slipway.manifests.jobs import stage_image, stages
 from slipway.manifests.owner import Owner
 from slipway.manifests.revision import Pinned, build_revision, read_pinned
+from slipway.passes.results import record
 from slipway.plan.decision import Plan
 from slipway.plan.methods import METHODS, levels_of, weight_bytes
 from slipway.plan.nodes import node_facts
@@ -195,3 +196,10 @@ def test_jobs_take_every_option_that_the_api_has(
 
 def test_every_method_of_jobs_is_one_of_the_planner() -> None:
     assert set(Settings().methods) - set(METHODS) == set()
+
+
+def test_what_a_method_chose_is_in_the_artifacts_status() -> None:
+    artifact = {"metadata": {"name": "a"}, "spec": {"recipe": {"method": "awq", "level": "W4A16"}}}
+    said = {"ok": True, "stage": "quantize", "sizeBytes": 1, "files": 1, "made": {"groupSize": "64"}}
+    assert record(artifact, None, "quantize", said) == {"made": {"groupSize": "64"}}
+    assert record(artifact, None, "quantize", {**said, "made": {}}) == {}

@@ -111,10 +111,20 @@ def repository(hub: HubServer, name: str, **contents: str) -> Path:
     return folder
 
 
-def test_texts_of_a_source_are_inspected_and_fetched(bench: Bench, hub: HubServer) -> None:
+@pytest.mark.parametrize(
+    ("uri", "asked"),
+    [
+        ("hf://acme/texts", "GET /api/models/acme/texts/revision/main"),
+        ("hf://datasets/acme/texts", "GET /api/datasets/acme/texts/revision/main"),
+    ],
+)
+def test_texts_of_a_source_are_inspected_and_fetched(
+    bench: Bench, hub: HubServer, uri: str, asked: str
+) -> None:
     repository(hub, "texts", train__a_jsonl='{"text": "a"}', b_txt="b", LICENSE_txt="c", d_csv="d")
-    source = {"HF_ENDPOINT": hub.url, "SLIPWAY_SOURCE": "hf://acme/texts", "SLIPWAY_ROLE": "calibration"}
+    source = {"HF_ENDPOINT": hub.url, "SLIPWAY_SOURCE": uri, "SLIPWAY_ROLE": "calibration"}
     found = inspect(bench.job("inspect", **source))
+    assert hub.hub.requests[asked] == 1
     assert (found["files"], found["facts"]["downloadBytes"], found["facts"]["weightBytes"]) == (2, 14, 0)
     fetch(bench.job("fetch", **source, SLIPWAY_REVISION=found["commit"]))
     published = bench.store / "published"
