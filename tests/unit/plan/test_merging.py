@@ -135,3 +135,11 @@ def test_weights_order_and_commits_are_in_the_name() -> None:
 
 def test_an_adapter_that_peft_merges_takes_the_whole_model_in_memory() -> None:
     assert chain(adapter("a", mode="merge"), whole=True)[0][1].made.options["whole"] == "true"
+
+
+def test_an_engine_of_safetensors_serves_the_merged_model_itself() -> None:
+    wish = merging(engine={"name": "vllm"})
+    found = companions(wish, FACTS, "safetensors")
+    plan = decide(wish, FACTS, [NODE], Settings(), found)
+    assert (plan.form, plan.method, plan.memory.companions) == ("safetensors", "none", 0)
+    assert [one.made.method for one in artifact_chain(wish, COMMIT, plan, found)] == ["source", "merge"]
