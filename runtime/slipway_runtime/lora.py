@@ -29,6 +29,8 @@ BY_PEFT: Final = (
     "monteclora_config", "arrow_config",
 )  # fmt: skip
 """Options of an adapter that take more than its matrices to merge: PEFT does it, with the whole model."""
+BASE_LAYER: Final = ".base_layer."
+"""In the name of a copy of the base's own tensor: PEFT writes those of embeddings that an adapter changes."""
 MATRIX: Final = 2
 """Dimensions of a tensor that low-rank matrices add to."""
 
@@ -125,6 +127,9 @@ def read_changes(wish: Wish, base: Mapping[str, Stored]) -> dict[str, Change]:
         name = key.removeprefix(PREFIX)
         if match := PART.fullmatch(name):
             halves.setdefault(match[1], {})[f"{match[2] or ''}{match[3]}"] = stored
+        elif BASE_LAYER in name:
+            own = _known(wish, name.replace(BASE_LAYER, "."), base)
+            _refuse_shape(wish, own, base[own].shape, stored.shape)
         elif "lora_" in name or not name.endswith((".weight", ".bias")):
             raise DataError("NotAnAdapter", f"adapter {wish.name} has a tensor {key!r}, which no LoRA has")
         else:

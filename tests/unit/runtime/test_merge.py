@@ -192,6 +192,25 @@ def test_names_may_have_another_beginning(bench: Bench) -> None:
     assert len(set(read_floats(next(iter(merged(bench).values()))).tolist())) > 1
 
 
+def test_a_copy_of_the_bases_embedding_changes_nothing(bench: Bench) -> None:
+    embed = {"model.embed_tokens.weight": floats(np.ones((6, 4)))}
+    small_base(bench, **embed)
+    copy = {"model.embed_tokens.base_layer.weight": np.ones((6, 4))}
+    parts = {
+        "model.embed_tokens.lora_embedding_A": np.ones((2, 6)),
+        "model.embed_tokens.lora_embedding_B": np.ones((4, 2)),
+    }
+    write_adapter(place(bench, "one"), {**copy, **parts})
+    run(job_of(bench, "one=1"))
+    assert read_floats(merged(bench)["model.embed_tokens.weight"]).tolist() == [5.0] * 24
+
+
+def test_a_copy_of_another_size_is_another_bases(bench: Bench) -> None:
+    small_base(bench, **{"model.embed_tokens.weight": floats(np.ones((6, 4)))})
+    write_adapter(place(bench, "one"), {"model.embed_tokens.base_layer.weight": np.ones((7, 4))})
+    assert refusal(bench).reason == "AdapterMismatch"
+
+
 def refusal(bench: Bench, *adapters: str) -> StageError:
     with pytest.raises(StageError) as caught:
         run(job_of(bench, *(adapters or ("one=1",))))
