@@ -97,7 +97,7 @@ def tiny_model(
     serves it. `hidden` is a multiple of 64, so that every llama.cpp level has a row size that it can use.
     """
     words = vocabulary or vocabularies.read_vocabulary(fetch_gguf())
-    shape = Shape(hidden, hidden * 2, layers, hidden // 16, hidden // 32, len(words.tokens), context=2048)
+    shape = tiny_shape(len(words.tokens), layers=layers, hidden=hidden)
     random = np.random.default_rng(seed)
     tensors = {
         name: to_bf16(random.normal(scale=0.02, size=size) if len(size) > 1 else np.ones(size))
@@ -106,6 +106,11 @@ def tiny_model(
     folder.mkdir(parents=True, exist_ok=True)
     write_model(folder, shape, words, tensors, README.format(name="tiny", text="Random weights."))
     return folder
+
+
+def tiny_shape(words: int, *, layers: int = 2, hidden: int = 64) -> Shape:
+    """Return the dimensions of a tiny model with a vocabulary of so many words."""
+    return Shape(hidden, hidden * 2, layers, hidden // 16, hidden // 32, words, context=2048)
 
 
 def tensor_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:

@@ -70,6 +70,11 @@ def build_test_repositories(root: Path, vocabulary: Vocabulary) -> None:
     models.tiny_model(home / "branches" / "refs" / "v1", vocabulary, seed=1)
     write_huge(home / "huge", vocabulary)
     adapters.lora_adapter(home / "adapter", models.SMOLLM2, DEMO)
+    shape = models.tiny_shape(len(vocabulary.tokens))
+    for seed, name in enumerate(("tiny-adapter", "tiny-adapter-2")):
+        adapters.lora_adapter(home / name, shape, f"{TESTS}/tiny", rank=4, seed=seed)
+    deep = models.tiny_shape(len(vocabulary.tokens), layers=3)  # it names the tiny model, which has two
+    adapters.lora_adapter(home / "tiny-adapter-deep", deep, f"{TESTS}/tiny", rank=4)
     _write_json(root / "hub.json", {"tokens": [READER, STRANGER]})
 
 

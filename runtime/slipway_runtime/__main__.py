@@ -21,6 +21,7 @@ SUMMARIES = {
     "prune": "remove weights or layers that the model misses least",
     "distill": "teach a smaller model what the model says",
     "convert": "turn the fetched files into one GGUF file of 16-bit floats",
+    "imatrix": "measure which weights of the parent's GGUF file matter",
     "quantize": "bring the parent's GGUF file to a lower level",
     "evaluate": "measure perplexity on the image's text, and the distance from the unquantised model",
     "publish": "verify the result, add its manifest and chat template, and show it whole at once",
@@ -50,6 +51,7 @@ Everything else comes by environment:
   SLIPWAY_ENDPOINT_PUSH     where that registry is reached, if not by its name        (publish)
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
   SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
+  SLIPWAY_IMATRIX_CHUNKS    windows of 512 tokens for an importance matrix
   SLIPWAY_EVALUATE_CHUNKS   windows of 512 tokens to measure
   SLIPWAY_WORK_BYTES        room for what the unquantised model says of them   (evaluate)
   SLIPWAY_ENDPOINT, SLIPWAY_MODEL_NAME, SLIPWAY_CONCURRENCIES=1,4, SLIPWAY_PROMPT_TOKENS=128,

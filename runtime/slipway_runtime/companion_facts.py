@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway_runtime.errors import DataError
+from slipway_runtime.lora import needs_peft
 from slipway_runtime.model_figures import read_figure
 from slipway_runtime.weights import ADAPTER_CONFIG, CONFIG, Header
 
@@ -25,24 +26,34 @@ UNSERVED = {
     "use_qalora": "pooled inputs (QALoRA)",
 }
 """Options of PEFT that no engine serves beside a base: what ``PEFTHelper`` of vLLM 0.32 refuses."""
-REWRITING = ("pissa", "olora", "corda", "loftq")
+REWRITING = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Beginnings of ``init_lora_weights`` that change the base when PEFT loads the adapter; engines don't."""
 
 
-def adapter_facts(config: Mapping[str, Any], header: Header) -> dict[str, Any]:
-    """Return ``{"rank", "hiddenSize", "base", "targets"}`` of an adapter.
+UNMERGED = ("alora_invocation_tokens", "layer_replication", "use_bdlora", "use_qalora")
+"""Of these what can't be merged into a base's weights either."""
+
+
+def adapter_facts(config: Mapping[str, Any], header: Header, *, merging: bool = False) -> dict[str, Any]:
+    """Return ``{"rank", "hiddenSize", "base", "targets", "whole"}`` of an adapter.
 
     ``rank`` is the largest of any module; ``hiddenSize`` that of the model it was made for, 0 when no tensor
-    shows it; ``base`` what the file calls that model.
+    shows it; ``base`` what the file calls that model; ``whole`` whether PEFT is needed to merge it.
 
     Args:
         config: the parsed adapter_config.json.
         header: of its safetensors.
+        merging: it is to be merged, not served.
 
     Raises:
         DataError: NotAnAdapter, it is no LoRA, or one that engines can't serve beside a base.
     """
-    _refuse_unserved(config)
+    _refuse_unserved(config, UNMERGED if merging else tuple(UNSERVED))
+    if config.get("bias") not in (None, "none") and not merging:
+        raise DataError(
+            "NotAnAdapter",
+            f"the adapter trained biases ({config['bias']}), which no engine serves: set mode to merge",
+        )
     pattern = config.get("rank_pattern")
     ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
     if not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in ranks):
@@ -56,24 +67,21 @@ def adapter_facts(config: Mapping[str, Any], header: Header) -> dict[str, Any]:
         "targets": sorted(map(str, modules))[:16]
         if isinstance(modules, list)
         else [str(modules or "")[:256]],
+        "whole": needs_peft(config),
     }
 
 
-def _refuse_unserved(config: Mapping[str, Any]) -> None:
+def _refuse_unserved(config: Mapping[str, Any], options: tuple[str, ...]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
         raise DataError("NotAnAdapter", f"{ADAPTER_CONFIG} says peft_type {kind!r}: only LORA can be served")
-    for key, what in UNSERVED.items():
+    for key in options:
         if config.get(key):
+            can = "set mode to merge" if key not in UNMERGED else "train a plain LoRA"
             raise DataError(
                 "NotAnAdapter",
-                f"the adapter has {what}, which no engine serves beside a base: merge it into its model, and "
-                "name the result in spec.model.source",
+                f"the adapter has {UNSERVED[key]}, which no engine serves beside a base: {can}",
             )
-    if config.get("bias") not in (None, "none"):
-        raise DataError(
-            "NotAnAdapter", f"the adapter trained biases ({config['bias']}), which no engine serves"
-        )
     if str(config.get("init_lora_weights")).lower().startswith(REWRITING):
         raise DataError(
             "NotAnAdapter",

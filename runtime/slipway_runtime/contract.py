@@ -8,16 +8,34 @@ from __future__ import annotations
 from enum import IntEnum
 
 STAGES = (
-    "inspect", "recall", "fetch", "merge", "prune", "distill", "convert", "quantize", "evaluate", "publish",
-    "push", "benchmark",
+    "inspect", "recall", "fetch", "merge", "prune", "distill", "convert", "imatrix", "quantize", "evaluate",
+    "publish", "push", "benchmark",
 )  # fmt: skip
 """Every stage is a subcommand of ``slipway-runtime``; one Job runs one stage."""
 
 LEVELS = (
     "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0",
-    "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "IQ4_XS", "IQ4_NL", "IQ3_M", "IQ3_S", "TQ2_0", "TQ1_0",
+    "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "Q2_K_S", "IQ4_XS", "IQ4_NL", "IQ3_M", "IQ3_S", "IQ3_XS",
+    "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S", "TQ2_0", "TQ1_0", "MXFP4_MOE",
 )  # fmt: skip
-"""Levels of llama-quantize that need no importance matrix."""
+"""Levels of llama-quantize."""
+NEED_MATRIX = (
+    "Q2_K_S", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S",
+)  # fmt: skip
+"""Levels that are made with an importance matrix: without one llama-quantize refuses them, or their loss is
+no use to anybody (IQ3_M, IQ3_S)."""
+NO_MATRIX = ("F16", "BF16", "Q8_0", "TQ2_0", "TQ1_0", "MXFP4_MOE")
+"""Levels that a matrix changes nothing of."""
+MATRIX = "IMATRIX"
+"""Level of an importance matrix."""
+
+MERGED = "MERGED"
+"""Level of a model with its adapters in its weights."""
+
+SPARSE = "SPARSE"
+"""Level of a model with zeros for weights that matter least."""
+SHORT = "SHORT"
+"""Level of a model with fewer layers."""
 
 STORE = "/store"
 """Where a Job mounts its own artifact's claim, read-write."""
@@ -52,8 +70,13 @@ PROGRESS_PREFIX = "SLIPWAY-PROGRESS "
 EMBEDDINGS = "/v1/embeddings"
 """Value of SLIPWAY_BENCHMARK_ROUTE for a model that makes vectors; without one text is asked for."""
 
-ROLES = ("base", "draft", "mlp", "medusa", "lora", "calibration")
+ROLES = ("base", "draft", "mlp", "medusa", "lora", "merge", "calibration")
 """What the inspected source is to another one: ``SLIPWAY_ROLE``, absent for a model that is alone."""
+
+
+def layers_dropped(layers: int, share: str) -> int:
+    """Return how many of so many layers a share such as 25% is: rounded down, one at least stays."""
+    return min(layers - 1, int(layers * float(share.rstrip("%") or 0) / 100 + 1e-9))
 
 
 class Exit(IntEnum):
@@ -81,6 +104,7 @@ PERMANENT = frozenset({Exit.DATA, Exit.NO_INPUT, Exit.NO_PERMISSION, Exit.CONFIG
 
 REASONS: dict[str, str] = {
     "AccessDenied": "the hub forbids this to the account that the token belongs to",
+    "AdapterMismatch": "an adapter names tensors that its base has not, or of another shape",
     "BrokenConfig": "config.json is no JSON object, or names no architecture",
     "BrokenWeights": "a file of weights has no readable header, or a shard of the model is missing",
     "CalibrationEmpty": "the calibration source has no text in a form that is read",
@@ -98,16 +122,19 @@ REASONS: dict[str, str] = {
     "InternalError": "a bug in the stage; the log has the traceback",
     "InvalidWeights": "weights hold NaN or infinity, or the model's perplexity is not a number",
     "LoadToolFailed": "the load tool ended with an error or left no report",
+    "MatrixFailed": "llama-imatrix ended with an error; its last words are in the message",
     "MissingInput": "an environment variable that the stage needs is missing or malformed",
     "NoConfig": "the repository has no config.json",
     "NotAHub": "what answers at the hub's address is none: a login page, or a proxy's notice",
     "NotAnAdapter": "the repository holds no LoRA adapter that an engine can serve",
+    "NotFloats": "weights that come quantised can't be changed: the 16-bit ones are needed",
     "NotHeads": "the repository holds no heads of the kind that spec.engine.speculative.method names",
     "NotPinned": "nothing that the server says would show a change of its file: the address needs a sha256",
     "NoWeights": "the repository has no weights that can be used",
     "OutOfMemory": "a tool was killed, most likely for want of memory",
     "PerplexityFailed": "llama-perplexity or transformers ended with an error or without an estimate",
     "PickleOnly": "the weights are pickle files, which can run code: safetensors are needed",
+    "PruningFailed": "llmcompressor refused to prune the model, or its layers can't be told apart",
     "PushRefused": "a registry takes no artifact from this user, or is read-only",
     "QuantizationFailed": "the method's tool refused the model or the level; its words are in the message",
     "RegistryFull": "a registry's space or quota is used up",

@@ -36,6 +36,8 @@ from slipway_runtime.weights import (
     select_files,
 )
 
+ADAPTERS = ("lora", "merge")
+"""Roles of a LoRA adapter: beside the model, or in its weights."""
 CALIBRATION = "calibration"
 """The role of texts that methods read."""
 PARALLEL = 8
@@ -55,7 +57,7 @@ def inspect(job: Job) -> dict[str, Any]:
     repository, role = connect(job), job.environment.get("SLIPWAY_ROLE", "")
     if role == CALIBRATION:
         return inspect_texts(repository, job.revision)
-    if role == "lora" or role in HEADS:
+    if role in ADAPTERS or role in HEADS:
         return inspect_companion(repository, job.revision, role)
     listing = repository.list_files(job.revision)
     # A draft is made for the engine that the model gets: of GGUF files that is not known yet.
@@ -118,16 +120,18 @@ def inspect_companion(repository: Repository, revision: str, role: str) -> dict[
     Args:
         repository: that holds them.
         revision: branch, tag or commit.
-        role: one of ``contract.ROLES``: mlp, medusa or lora.
+        role: one of ``contract.ROLES``: mlp, medusa, lora or merge.
     """
     listing = repository.list_files(revision)
-    selected = (select_adapter if role == "lora" else select_heads)(listing.files)
+    adapter = role in ADAPTERS
+    selected = (select_adapter if adapter else select_heads)(listing.files)
     by_path = {file.path: file for file in selected}
-    name = ADAPTER_CONFIG if role == "lora" else CONFIG
+    name = ADAPTER_CONFIG if adapter else CONFIG
     config = read_json_file(repository, listing.commit, by_path[name])
     weights = [file for file in selected if holds_tensors(file.path)]
     headers = read_headers(repository, listing.commit, weights)
-    facts = adapter_facts(config, headers[0]) if role == "lora" else heads_facts(config, role)
+    merging = role == "merge"
+    facts = adapter_facts(config, headers[0], merging=merging) if adapter else heads_facts(config, role)
     facts |= {
         "weightBytes": sum(file.size for file in weights),
         "downloadBytes": sum(file.size for file in selected),

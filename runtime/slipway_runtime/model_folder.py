@@ -17,7 +17,7 @@ from slipway_runtime.files import FileEntry
 from slipway_runtime.job import Job
 
 FOLDER = "model"
-MAKERS = ("merge", "prune", "distill", "quantize")
+MAKERS = ("merge", "prune", "distill", "imatrix", "quantize")
 
 
 def make_folder(job: Job, expected_bytes: int, make: Callable[[Path], None]) -> dict[str, Any]:

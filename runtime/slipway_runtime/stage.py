@@ -26,6 +26,7 @@ STAGE_FUNCTIONS = {
     "prune": "slipway_runtime.methods:run",
     "distill": "slipway_runtime.methods:run",
     "convert": "slipway_runtime.methods:run",
+    "imatrix": "slipway_runtime.methods:run",
     "quantize": "slipway_runtime.methods:run",
     "evaluate": "slipway_runtime.evaluate:evaluate",
     "publish": "slipway_runtime.publish:publish",

@@ -32,6 +32,8 @@ def render(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         str(HERE / "nodes" / f"{case['nodes']}.json"),
     ]
     argv += ["--commit", case["commit"]] if "commit" in case else []
+    if "adapter" in case:
+        argv += ["--adapter", f"{case['adapter']['name']}={HERE.parent / case['adapter']['folder']}"]
     argv += ["--draft", str(HERE / "models" / case["draft"])] if "draft" in case else []
     assert main(argv) == 0
     return capsys.readouterr().out

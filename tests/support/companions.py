@@ -43,8 +43,10 @@ def companions(
             "download_bytes": 10**7,
         },
     }
+    own["merge"] = {**own["lora"], "base": "acme/model"}
     found = (
-        Companion(one.name, one.kind, one.source, COMMIT, **(own[one.kind] | changes)) for one in wanted(spec)
+        Companion(one.name, one.kind, one.source, COMMIT, weight=one.weight, **(own[one.kind] | changes))
+        for one in wanted(spec)
     )
     return with_chains(spec, found, form, SOURCE)
 

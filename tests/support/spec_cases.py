@@ -163,6 +163,24 @@ RIGHT = [
     Case("draft", engine(speculative={"draft": DRAFT, "tokens": 5})),
     Case("heads", engine(speculative={"method": "medusa", "draft": {**DRAFT, "revision": "v1"}})),
     Case("adapters", {}, model={"source": SOURCE, "adapters": [adapter("sql"), adapter("tone")]}),
+    Case(
+        "merged adapters",
+        {},
+        model={
+            "source": SOURCE,
+            "adapters": [
+                adapter("model", mode="merge", weight=0.5),
+                adapter("tone", mode="merge", weight=-1, allowOtherBase=True),
+            ],
+        },
+    ),
+    Case("zeros", optimize(prune={"method": "wanda", "sparsity": "50%"})),
+    Case("zeros in blocks", optimize(prune={"method": "magnitude", "pattern": "2:4"}, level="Q8_0")),
+    Case("layers", optimize(prune={"layers": [3, 4]})),
+    Case("share of layers", optimize(prune={"dropLayers": "12.5%"})),
+    Case("level with a matrix", optimize(level="IQ2_M")),
+    Case("matrix asked for", optimize(level="Q4_K_M", imatrix=True)),
+    Case("matrix refused", optimize(level="Q4_K_M", imatrix=False)),
     Case("pinned image", engine(image="docker.io/acme/server@sha256:" + "0" * 64)),
 ]
 
@@ -370,7 +388,10 @@ WRONG = [
         )
         for name, path, wrong in (
             ("without mode", "mode", {"name": "sql", "source": SOURCE}),
-            ("to be merged", "mode", adapter("sql", mode="merge")),
+            ("of an unknown mode", "mode", adapter("sql", mode="add")),
+            ("served with a weight", "mode", adapter("sql", weight=0.5)),
+            ("served of another base", "mode", adapter("sql", allowOtherBase=True)),
+            ("with a huge weight", "weight", adapter("sql", mode="merge", weight=11)),
             ("with a dot", "name", adapter("sql.v1")),
             ("without organisation", "source", adapter("sql", source="hf://sql")),
         )
@@ -393,6 +414,22 @@ WRONG = [
         "spec.model.adapters",
         model={"source": SOURCE, "adapters": [adapter(f"a{index}") for index in range(17)]},
     ),
+    *(
+        Case(f"prune {name}", optimize(prune=wrong), f"spec.optimize.prune{path}")
+        for name, path, wrong in (
+            ("of nothing", "", {}),
+            ("of two kinds", "", {"layers": [1], "dropLayers": "25%"}),
+            ("without a share", ".pattern", {"method": "wanda"}),
+            ("of two shares", ".pattern", {"method": "wanda", "sparsity": "50%", "pattern": "2:4"}),
+            ("of layers with a share", ".pattern", {"layers": [1], "sparsity": "50%"}),
+            ("of everything", "", {"method": "wanda", "sparsity": "100%"}),
+            ("of whole blocks", ".pattern", {"method": "wanda", "pattern": "4:4"}),
+            ("without a number", ".pattern", {"method": "wanda", "pattern": "a:4"}),
+        )
+    ),
+    Case("matrix refused that is needed", optimize(level="IQ1_S", imatrix=False), "spec.optimize.imatrix"),
+    Case("matrix for eight bits", optimize(level="Q8_0", imatrix=True), "spec.optimize.imatrix"),
+    Case("matrix for 16 bits", optimize(method="none", imatrix=True), "spec.optimize.imatrix"),
     Case("profile", {"checklist": {"profile": "prod"}}, "spec.checklist.profile"),
     Case("suspend in quotes", {"suspend": "yes"}, "spec.suspend"),
     Case(

@@ -146,7 +146,7 @@ class CompanionStatus(Model):
     name: Bounded
     """draft, or the adapter's name."""
     kind: Bounded
-    """draft, mlp, medusa or lora."""
+    """draft, mlp, medusa, lora (an adapter that is served) or merge (one that is in the weights)."""
     uri: Annotated[str, Field(max_length=512)]
     """Where it was resolved."""
     commit: Annotated[str, Field(max_length=128)]
@@ -269,7 +269,7 @@ class ModelDeploymentStatus(Model):
     plan: PlanStatus | None = None
     """What the planner decided, and why."""
     companions: Annotated[list[CompanionStatus], Field(max_length=17)] | None = None
-    """What is served beside the model: draft or heads, and adapters."""
+    """What is served beside the model: draft or heads, and adapters; and what is merged into it."""
     artifacts: Annotated[list[ArtifactSummary], Field(max_length=32)] | None = None
     """ModelArtifacts that this deployment uses, from the source to what is served, then its companions'."""
     compare: Annotated[list[ComparedStatus], Field(max_length=10)] | None = None

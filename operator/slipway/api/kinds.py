@@ -83,10 +83,10 @@ def _served(name: str, spec: ModelDeploymentSpec) -> str:
 
 
 ADAPTERS_RULE = Rule(
-    cel="!has(self.spec.model.adapters) || self.spec.model.adapters.all(one, one.name != ("
-    "has(self.spec.engine) && has(self.spec.engine.servedModelName) ? self.spec.engine.servedModelName"
-    " : self.metadata.name))",
-    holds=lambda pair: all(one.name != _served(*pair) for one in pair[1].model.adapters or ()),
+    cel="!has(self.spec.model.adapters) || self.spec.model.adapters.all(one, one.mode == 'merge' || "
+    "one.name != (has(self.spec.engine) && has(self.spec.engine.servedModelName)"
+    " ? self.spec.engine.servedModelName : self.metadata.name))",
+    holds=lambda pair: all(one.name != _served(*pair) for one in pair[1].model.served),
     message="an adapter has the name of the model itself: requests choose by it, so it needs another",
     field="spec.model.adapters",
 )

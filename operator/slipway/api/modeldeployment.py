@@ -109,12 +109,17 @@ class ModelSource(Model):
     """True: the repository's own Python (auto_map in its config) is fetched, and runs in Jobs and in the
     engine with their rights. Without it a model that brings code is refused."""
     adapters: Annotated[list[Adapter], Field(max_length=16)] | None = None
-    """LoRA adapters served beside the model, each under a name of its own."""
+    """LoRA adapters: served beside the model, each under a name of its own, or merged into it."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *source_rules("spec.model.revision"),
         unique_rule("adapters", "two adapters have one name: requests choose by it, so each needs its own"),
     )
+
+    @property
+    def served(self) -> tuple[Adapter, ...]:
+        """Adapters that stand beside the model."""
+        return tuple(one for one in self.adapters or () if one.mode == "serve")
 
 
 class AutoscalingTarget(Model):

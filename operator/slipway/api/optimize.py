@@ -9,7 +9,9 @@ from pydantic import Field
 
 from slipway.api.base import Model, Percent, Rule
 from slipway.api.companions import Revision, Source
+from slipway.api.prune import Prune
 from slipway.api.sources import text_rules
+from slipway_runtime.contract import NEED_MATRIX, NO_MATRIX
 from slipway_runtime.methods import GGUF, methods
 
 MADE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -113,6 +115,12 @@ class Optimize(Model):
     level: Annotated[str, Field(min_length=1, max_length=32)] | None = None
     """How far: auto (the default), or a level of llama.cpp such as Q8_0, Q5_K_M, Q4_K_M, IQ4_XS, or one of
     the method: W4A16, W8A16, W8A8, FP8, FP8_STATIC, NVFP4, NVFP4A16, MXFP4, MXFP4A16."""
+    prune: Prune | None = None
+    """What is removed of the model before it is quantised."""
+    imatrix: bool | None = None
+    """Of llama.cpp's levels: whether it is measured on a text which weights matter most, so that those lose
+    less. Levels of 3 bits and less (IQ1 to IQ3, Q2_K_S) always are; of the others true asks for it. The
+    matrix is an artifact that all levels of a model share."""
     group_size: Annotated[int, Field(ge=16, le=1024)] | None = None
     """Of awq and gptq: how many weights share a scale. Default the largest of 128, 64 and 32 that divides
     every layer, which the artifact's status names."""
@@ -162,6 +170,24 @@ class Optimize(Model):
             holds=_own_levels,
             message=f"the method has no such level ({_words({**FOLDERS, **AT_LOAD})})",
             field="level",
+        ),
+        Rule(
+            cel="!has(self.imatrix) || self.imatrix || !has(self.level) || !(self.level in "
+            f"{list(NEED_MATRIX)})",
+            holds=lambda optimize: optimize.imatrix is not False or optimize.level not in NEED_MATRIX,
+            message="this level needs an importance matrix: drop imatrix, or choose a higher level",
+            field="imatrix",
+        ),
+        Rule(
+            cel="!has(self.imatrix) || !self.imatrix || ("
+            "(!has(self.method) || self.method in ['auto', 'gguf'])"
+            f" && (!has(self.level) || !(self.level in {list(NO_MATRIX)})))",
+            holds=lambda optimize: (
+                not optimize.imatrix
+                or (optimize.method in (None, "auto", GGUF) and optimize.level not in NO_MATRIX)
+            ),
+            message="an importance matrix changes nothing of this method or level: drop imatrix",
+            field="imatrix",
         ),
         _only("groupSize", GROUPED),
         _only("symmetric", GROUPED),

@@ -110,6 +110,8 @@ DRAFT_VOCABULARY = "DraftVocabulary"
 """The draft has another vocabulary than the model: its guesses would mean other words."""
 COMPANION_MISMATCH = "CompanionMismatch"
 """Heads or an adapter were made for another model, or guess fewer tokens than the spec asks for."""
+ADAPTER_MISMATCH = "AdapterMismatch"
+"""An adapter that is to be merged was made for another model: by its name, its hidden size or its tensors."""
 
 # What the planner can't do.
 NOTHING_FITS = "NothingFits"

@@ -13,11 +13,10 @@ from pydantic_core import ErrorDetails
 from slipway.api.base import KEY_FORM, Model
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.api.schema import submodels
+from slipway_runtime.contract import LEVELS
 
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""
-NEED_MATRIX = ("Q2_K_S", "IQ3_XS", "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S")
-"""Levels of llama.cpp that are useless, or refused, without an importance matrix."""
 LABEL_VALUE = "at most 63 letters, digits, dashes, dots and underscores, a letter or digit first and last"
 FORMS = {
     "source": "of the form SCHEME://…, for example hf://ORG/NAME",
@@ -85,8 +84,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def unknown_level(level: str) -> str:
     """Why a level is not on offer."""
-    if level.upper() in NEED_MATRIX:
-        return "needs an importance matrix, which this version does not make"
+    if level.upper() in LEVELS:
+        return "is written in capitals"
     return "is no level of llama.cpp"
 
 

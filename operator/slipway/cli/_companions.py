@@ -52,7 +52,7 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def companions_of(args: argparse.Namespace, spec: ModelDeploymentSpec) -> tuple[Companion, ...]:
-    """What the spec wants served beside the model, from the folders of the command line.
+    """What the spec wants served beside the model or merged into it, from the folders of the command line.
 
     Raises:
         InvalidSpecError: it wants one that no option names.
@@ -91,7 +91,7 @@ def _read(one: Wanted, folder: Path) -> Companion:
 
 
 def _facts(one: Wanted, folder: Path) -> dict[str, Any]:
-    from slipway.plan.companions import CALIBRATION, LORA
+    from slipway.plan.companions import CALIBRATION, LORA, MERGE
     from slipway_runtime.companion_facts import adapter_facts, heads_facts
     from slipway_runtime.companion_files import select_texts
     from slipway_runtime.sources import RemoteFile
@@ -101,16 +101,17 @@ def _facts(one: Wanted, folder: Path) -> dict[str, Any]:
         found = (path for path in folder.rglob("*") if path.is_file())
         listed = [RemoteFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in found]
         return {"weightBytes": 0, "downloadBytes": sum(file.size for file in select_texts(listed))}
-    name = ADAPTER_CONFIG if one.kind == LORA else CONFIG
+    adapter = one.kind in (LORA, MERGE)
+    name = ADAPTER_CONFIG if adapter else CONFIG
     if not (folder / name).is_file():
         raise UsageError(f"{folder} holds no {name}: name the folder of {one.source}")
     config = read_json(folder / name)
-    if one.kind != LORA:
+    if not adapter:
         files = [path for path in sorted(folder.glob("*.safetensors")) if is_weights(path.name)]
         facts = heads_facts(config, one.kind)
     elif (folder / ADAPTER).is_file():
         files = [folder / ADAPTER]
-        facts = adapter_facts(config, check_weights(files[0]))
+        facts = adapter_facts(config, check_weights(files[0]), merging=one.kind == MERGE)
     else:
         raise UsageError(f"{folder} holds no {ADAPTER}: its shapes say what it is for")
     size = sum(path.stat().st_size for path in files)

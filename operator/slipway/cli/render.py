@@ -233,18 +233,19 @@ def _pinned(
 
 def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
     """The revision, the artifacts with their Jobs, what serves, the benchmark."""
-    from slipway.manifests.companions import published_companion, served
+    from slipway.manifests.companions import published_companion
     from slipway.manifests.jobs import build_benchmark_job
     from slipway.manifests.owner import PublishedArtifact
     from slipway.manifests.places import Place
     from slipway.manifests.revision import build_revision
     from slipway.manifests.serving import build_serving
+    from slipway.plan import merging
 
     owner, spec, plan, names = _owner(given), given.spec, pinned.plan, pinned.artifacts
     revision = build_revision(owner, 1, pinned)
     beside = tuple(
         published_companion(one, Place(claim=one.artifacts[-1]), UNKNOWN_DIGEST)
-        for one in served(pinned.companions)
+        for one in merging.beside(pinned.companions)
     )
     mounted = PublishedArtifact(names[-1], Place(claim=names[-1]), UNKNOWN_DIGEST, plan.level, beside)
     _say(f"{given.name}: the artifact's digest is unknown before it is built: zeros stand for it")
@@ -260,7 +261,8 @@ def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, An
 def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
     """Each artifact with its policy, its claim and the first try of each stage."""
     from slipway.api import API_VERSION
-    from slipway.manifests.artifacts import build_artifact, compared_artifacts
+    from slipway.manifests.artifacts import build_artifact
+    from slipway.manifests.chains import compared_artifacts
     from slipway.manifests.claims import build_claim
     from slipway.manifests.companions import model_chain, with_companions
     from slipway.manifests.jobs import StageInputs, build_stage_job, stages
@@ -274,7 +276,7 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
     inputs = StageInputs(secret=secret.name if secret else None, placement=where)
     objects = []
     chain = model_chain(given.spec, pinned.commit, pinned.plan, pinned.companions)
-    beside = compared_artifacts(given.spec, pinned.commit, pinned.plan, pinned.facts)
+    beside = compared_artifacts(given.spec, pinned.commit, pinned.plan, pinned.facts, pinned.companions)
     names = {one.name for one in chain}
     chain += [one for name, one in beside.items() if name not in names]
     for one in with_companions(chain, given.spec, pinned.companions, pinned.plan.form):

@@ -163,7 +163,7 @@ def env(launch: Launch) -> dict[str, str]:
 def problems(spec: ModelDeploymentSpec) -> list[Problem]:
     """Arguments that Slipway sets itself, a default that no server's file holds, adapters with a draft."""
     guess = spec.engine.speculative if spec.engine else None
-    both = bool(spec.model.adapters and guess and guess.draft)
+    both = bool(spec.model.served and guess and guess.draft)
     text = "sglang serves no adapters while a draft model guesses: drop one of the two, or use vllm"
     return [
         *argument_problems(spec, RESERVED, TEMPLATE_RESERVED),

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from slipway.api import API_VERSION
-from slipway.api.modeldeployment import REMOTE, ModelDeploymentSpec, Store
+from slipway.api.modeldeployment import REMOTE, Store
 from slipway.manifests.names import STORE_COMPONENT, digest, labels, slug
 from slipway.manifests.owner import Owner, owner_reference
-from slipway.plan.decision import Plan, Sizes
-from slipway.plan.facts import ModelFacts
-from slipway.plan.memory import LEVEL_BITS, sizes
-from slipway_runtime.methods import GGUF, SAFETENSORS, methods
+from slipway_runtime.methods import SAFETENSORS, methods
 
 NAME_LIMIT = 50
 """Job names append a stage and an attempt, and stay within 63."""
@@ -77,73 +73,6 @@ class ArtifactPlan:
     def level(self) -> str:
         """For people: its level, ``source`` of a source."""
         return self.made.level or "source"
-
-
-def artifact_chain(
-    spec: ModelDeploymentSpec, commit: str, plan: Plan, inputs: Mapping[str, str] = MappingProxyType({})
-) -> list[ArtifactPlan]:
-    """Source, f16 and the level, parents first; a level of 16 bits comes right after the source.
-
-    An engine that reads safetensors and quantises while it loads, or not at all, has the source alone; so has
-    a model that comes as GGUF: one level of it, untouched. What a Job makes as safetensors is made right of
-    the source, and of ``inputs``, which ``companions.model_chain`` knows.
-    """
-    return chain_of(spec.model.source, commit, chain_steps(plan, inputs), spec.store, code=_code(spec))
-
-
-def _code(spec: ModelDeploymentSpec) -> bool:
-    return spec.model.trust_remote_code is True
-
-
-def chain_steps(plan: Plan, inputs: Mapping[str, str] = MappingProxyType({})) -> list[Made]:
-    """How each artifact of the plan is made, parents first."""
-    if plan.source_files:
-        return [Made("source", plan.level, plan.sizes.source)]
-    steps = [Made("source", None, plan.sizes.source)]
-    if plan.form == GGUF:
-        if plan.level not in CONVERTED:
-            steps.append(Made(GGUF, "F16", plan.sizes.f16))
-        steps.append(Made(GGUF, plan.level, plan.sizes.level))
-    elif plan.made:
-        steps.append(Made(plan.method, plan.level, plan.sizes.level, dict(plan.options), inputs))
-    return steps
-
-
-def compared_artifacts(
-    spec: ModelDeploymentSpec, commit: str, plan: Plan, facts: ModelFacts
-) -> dict[str, ArtifactPlan]:
-    """Every artifact by name that the levels of ``spec.optimize.compare`` take, parents first.
-
-    Made of the same f16 as the served one; nothing where no level of llama.cpp is served, or the model comes
-    quantised.
-    """
-    levels = (spec.optimize.compare if spec.optimize else None) or []
-    found: dict[str, ArtifactPlan] = {}
-    if plan.form == GGUF and not facts.quantization and not plan.source_files:
-        for level in levels:
-            if level in LEVEL_BITS:
-                chain = compared_chain(spec, commit, plan, level, sizes(facts, level))
-                found |= {one.name: one for one in chain}
-    return found
-
-
-def compared_chain(
-    spec: ModelDeploymentSpec, commit: str, plan: Plan, level: str, made: Sizes
-) -> list[ArtifactPlan]:
-    """The artifacts of another GGUF level, made of the same f16 as the served one.
-
-    Args:
-        spec: for source and store.
-        commit: of the source.
-        plan: of what is served.
-        level: one of llama.cpp's.
-        made: sizes of this level.
-    """
-    steps = [one for one in chain_steps(plan) if one.method != GGUF]
-    if level not in CONVERTED:
-        steps.append(Made(GGUF, "F16", made.f16))
-    steps.append(Made(GGUF, level, made.level))
-    return chain_of(spec.model.source, commit, steps, on_claims(spec.store), code=_code(spec))
 
 
 def _compares(made: Made) -> bool:

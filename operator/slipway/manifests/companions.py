@@ -8,9 +8,11 @@ from dataclasses import replace
 from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
 from slipway.manifests import names
-from slipway.manifests.artifacts import ArtifactPlan, Made, artifact_chain, chain_of, on_claims
+from slipway.manifests.artifacts import ArtifactPlan, Made, chain_of, on_claims
+from slipway.manifests.chains import artifact_chain, source_name
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
 from slipway.manifests.places import Place
+from slipway.plan import merging
 from slipway.plan.capacity import spreads
 from slipway.plan.companions import CALIBRATION, DRAFT_LEVEL, LORA, Companion, Wanted, wanted
 from slipway.plan.decision import Plan
@@ -23,18 +25,10 @@ FOLDER = "/companions"
 def model_chain(
     spec: ModelDeploymentSpec, commit: str, plan: Plan, companions: Iterable[Companion]
 ) -> list[ArtifactPlan]:
-    """The model's own chain; a text that it is calibrated on is part of its recipe by its artifact's name."""
-    plain = artifact_chain(spec, commit, plan)
-    texts = [one for one in companions if one.kind == CALIBRATION]
-    if not plan.made or not texts:
-        return plain
-    source = companion_chain(spec, texts[0], plan.form, plain[0].name)[-1].name
-    return artifact_chain(spec, commit, plan, {CALIBRATION: source})
-
-
-def served(companions: Iterable[Companion]) -> list[Companion]:
-    """Those that engines mount."""
-    return [one for one in companions if one.kind != CALIBRATION]
+    """The model's own chain; adapters in it and a text to calibrate on are named by their artifacts."""
+    named = with_chains(spec, companions, plan.form, source_name(spec, commit))
+    texts = {one.key: one.artifacts[-1] for one in named if one.kind == CALIBRATION}
+    return artifact_chain(spec, commit, plan, named, texts)
 
 
 def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source: str) -> list[ArtifactPlan]:
@@ -56,7 +50,7 @@ def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source
     # An adapter is weights alone.
     code = spec.model.trust_remote_code is True and one.kind != LORA
     # What Jobs alone read stays on a claim, and then beside what they read it with.
-    read_by_jobs = one.kind == CALIBRATION
+    read_by_jobs = not merging.beside([one])
     store = on_claims(spec.store) if read_by_jobs else spec.store
     anywhere = chain_of(one.uri, one.commit, steps, store, code=code)
     spread = spec.shares_claims if read_by_jobs else spreads(spec)

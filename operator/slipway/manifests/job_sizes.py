@@ -19,6 +19,7 @@ BYTES_PER_SECOND = {
     "prune": 50_000,
     "distill": 10_000,
     "convert": 5_000_000,
+    "imatrix": 100_000,
     "quantize": 1_000_000,
     "evaluate": 250_000,
     "publish": 20_000_000,
@@ -38,6 +39,9 @@ QUANTIZE_BYTES = 5.1
 PYTORCH = 2 * GIB
 """PyTorch, transformers and their tools (580 MiB measured), calibration texts, activations and GPTQ's sums
 of a layer (800 MiB for the widest matrix of 8 billion weights)."""
+MERGE = 768 * MIB
+"""NumPy with some blocks of 16 MiB, and one tensor's matrices in float32: of rank 512 and the largest
+embedding known (262,144 x 5,376) 550 MB."""
 WHOLE_MODELS = 2.0
 """How many times the 16-bit model may lie in memory. Measured with llmcompressor 0.14 on SmolLM2's 257 MiB:
 AWQ 1143 MiB at its peak, GPTQ 954 MiB, PyTorch's 580 included."""
@@ -55,11 +59,13 @@ class Subject:
         expected_bytes: size of the artifact; 0 for inspect and benchmark.
         facts: of the model; None when they are not known.
         form: of the result, as of ``slipway_runtime.methods``.
+        whole: the recipe asks for a model that lies in memory whole.
     """
 
     expected_bytes: int = 0
     facts: ModelFacts | None = None
     form: str = GGUF
+    whole: bool = False
 
     @property
     def weights(self) -> int:
@@ -107,6 +113,17 @@ def _whole(subject: Subject) -> tuple[int, int]:
     return PYTORCH // 4 + subject.weights, PYTORCH + SLACK + round(WHOLE_MODELS * subject.weights)
 
 
+def _merge(subject: Subject) -> tuple[int, int]:
+    """A block of a tensor at a time and the adapters' matrices; by PEFT the whole model."""
+    return _whole(subject) if subject.whole else (256 * MIB, SLACK + MERGE)
+
+
+def _imatrix(subject: Subject) -> tuple[int, int]:
+    """Logits of a window and sums of every column; the f16 file is mapped, resident if there is room."""
+    size = subject.weights
+    return 512 * MIB + size // 10, 2560 * MIB + size + size // 10
+
+
 def _quantize(subject: Subject) -> tuple[int, int]:
     """A tensor at a time; with PyTorch the whole model."""
     if subject.form != GGUF:
@@ -124,12 +141,13 @@ def _evaluate(subject: Subject) -> tuple[int, int]:
 
 
 MEMORY: Mapping[str, Callable[[Subject], tuple[int, int]]] = {
-    "merge": _whole,
+    "merge": _merge,
     "prune": _whole,
     "distill": _whole,
     "inspect": lambda _: (128 * MIB, 512 * MIB),
     "fetch": lambda _: (256 * MIB, GIB),
     "convert": _convert,
+    "imatrix": _imatrix,
     "quantize": _quantize,
     "evaluate": _evaluate,
     "publish": lambda _: (128 * MIB, 512 * MIB),
@@ -140,7 +158,9 @@ MEMORY: Mapping[str, Callable[[Subject], tuple[int, int]]] = {
 """Stage to request and limit, bytes. Less than the peak is requested: a small node takes the Job, too."""
 
 
-COMPUTING = frozenset({"merge", "prune", "distill", "convert", "quantize", "evaluate", "benchmark"})
+COMPUTING = frozenset(
+    {"merge", "prune", "distill", "convert", "imatrix", "quantize", "evaluate", "benchmark"}
+)
 """Stages that keep a core busy."""
 
 
@@ -156,7 +176,8 @@ def stage_size(stage: str, subject: Subject, settings: Settings) -> JobSize:
     pace = BYTES_PER_SECOND.get(stage, 1_000_000_000)
     if stage == "quantize" and subject.form != GGUF:
         pace = CALIBRATED_BYTES_PER_SECOND
-    seconds = BASE_SECONDS + subject.expected_bytes // pace
+    work = subject.weights if stage == "imatrix" else subject.expected_bytes
+    seconds = BASE_SECONDS + work // pace
     cpu = 250 if stage in COMPUTING else 100
     deadline = min(seconds, settings.job_deadline_seconds)
     return JobSize(cpu, round_up(memory, MIB), round_up(limit, MIB), deadline)

@@ -39,6 +39,8 @@ __all__ = [
 
 READERS = ("merge", "prune", "distill", "quantize", "evaluate")
 """Stages that get what the recipe reads beside the parent."""
+DATA = "data"
+"""Form of what is no model: nothing of it is measured."""
 DEFAULT_REVISION = "main"
 BENCHMARK = {
     "SLIPWAY_CONCURRENCIES": "1,4",
@@ -71,15 +73,16 @@ class StageInputs:
 
 
 def stages(artifact: dict[str, Any]) -> tuple[str, ...]:
-    """Stages of an artifact's kind, in order: fetch; or what makes it, then evaluate and publish.
+    """Stages of an artifact's kind, in order: fetch; or what makes it, evaluate (only a model), publish.
 
-    What a registry or bucket keeps is looked for there first, and taken there in the end.
+    What a registry keeps is looked for there first, and taken there in the end.
     """
     recipe = artifact["spec"]["recipe"]
     if recipe["method"] == "source":
         made: tuple[str, ...] = ("fetch",)
     else:
-        made = (making_stage(recipe["method"], recipe["level"]), "evaluate", "publish")
+        measured = () if form_of(recipe["method"]) == DATA else ("evaluate",)
+        made = (making_stage(recipe["method"], recipe["level"]), *measured, "publish")
     return ("recall", *made, "push") if is_remote(artifact) else made
 
 
@@ -172,7 +175,12 @@ def build_stage_job(
         stage=stage,
         labels={"artifact": owner.name},
         env=env,
-        subject=Subject(expected, inputs.facts, form_of(recipe["method"])),
+        subject=Subject(
+            expected,
+            inputs.facts,
+            form_of(recipe["method"]),
+            whole=(recipe.get("options") or {}).get("whole") == "true",
+        ),
         store_claim=None if stage == "recall" else owner.name,
         parent_claim=None if stage in REMOTE_STAGES else inputs.parent_claim,
         inputs=inputs.inputs if stage in READERS else {},

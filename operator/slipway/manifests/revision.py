@@ -20,7 +20,20 @@ from slipway.settings import Images, Settings
 SPEC_HASH_LABEL = "slipway.dev/spec-hash"
 """Label of a ControllerRevision: ``plan.spec_hash.planning_hash`` of the spec that it was made for."""
 LATER: Final = frozenset(
-    {"companions", "levels", "made", "options", "price", "remoteCode", "sourceFiles", "vocabulary"}
+    {
+        "base",
+        "companions",
+        "imatrix",
+        "levels",
+        "made",
+        "options",
+        "price",
+        "remoteCode",
+        "sourceFiles",
+        "vocabulary",
+        "weight",
+        "whole",
+    }
 )
 """Fields that came later: without them a revision is what it was before, as its name is the hash of it."""
 T = TypeVar("T")
@@ -38,7 +51,7 @@ class Pinned:
         artifacts: names of the artifact chain, source first.
         asked: value of the annotation by which a person wished it, empty when nobody did.
         engine: spec of the ServingEngine that serves, in JSON; empty for a built-in engine.
-        companions: what is served beside the model, each with its commit and its artifacts.
+        companions: what is served beside the model or merged into it, each with its commit and its artifacts.
     """
 
     spec_hash: str

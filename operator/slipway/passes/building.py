@@ -17,13 +17,14 @@ from slipway.manifests.artifacts import ArtifactPlan
 from slipway.manifests.companions import model_chain
 from slipway.manifests.owner import Owner
 from slipway.manifests.places import place_of
+from slipway.manifests.revision import Pinned
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
 from slipway.passes import attempt, companions, comparing, planning
 from slipway.passes.artifact import is_ready
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
-from slipway.plan import stages
+from slipway.plan import merging, stages
 from slipway.plan.decision import Plan
 from slipway.plan.memory import logits_bytes
 from slipway_runtime.methods import GGUF
@@ -33,7 +34,7 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
     """What is to be served; None while it is being built, or when it may not be served."""
     pinned = chosen.pinned
     served = model_chain(scene.spec, pinned.commit, pinned.plan, pinned.companions)
-    chain = companions.whole_chain(scene, chosen.pinned, served)
+    chain = companions.whole_chain(scene, pinned, served)
     held = scene.seen.artifacts
     draft.fields["artifacts"] = [
         {"name": one.name, "level": one.level, "ready": is_ready(held.get(one.name))} for one in chain
@@ -41,13 +42,13 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
     ready = {name for name, raw in held.items() if is_ready(raw)}
     planning.drop_outdated(scene, chosen, _serving_revision(scene), draft)
     stays = _move(scene, chain, ready, draft)
-    chain = _needed(chain, held)
+    chain = _needed(served, pinned, chain, held)
     comparing.report(scene, chosen, draft)
     missing = [one for one in chain if one.name not in held]
     logits = dict.fromkeys((one.name for one in served), logits_bytes(chosen.pinned.facts))
     if missing and not _ask_for(scene, chain, missing, logits, draft):
         return None
-    waits = next((one for one in chain if one.name not in ready), None)
+    waits = _first(chain, ready, held)
     if waits is not None:
         _waiting(waits, held.get(waits.name), stays, draft)
         return None
@@ -56,22 +57,33 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
     return found and replace(found, companions=companions.published(scene, chosen.pinned) or ())
 
 
-def _needed(chain: list[ArtifactPlan], held: Mapping[str, Raw]) -> list[ArtifactPlan]:
-    """What has to be there: of what a registry or bucket may have already, nothing before it was asked."""
-    parents = {one.name: one.parent for one in chain}
-    needed: set[str] = set()
-    for one in (one for one in chain if one.pushed):
-        needed.add(one.name)
-        above = parents[one.name] if _is_made(one, held.get(one.name)) else None
-        while above is not None:
-            needed.add(above)
-            above = parents[above]
+def _first(chain: list[ArtifactPlan], ready: set[str], held: Mapping[str, Raw]) -> ArtifactPlan | None:
+    """What is waited for: one that failed before all others, as what is made of it only waits."""
+    missing = [one for one in chain if one.name not in ready]
+    failed = [one for one in missing if ((held.get(one.name) or {}).get("status") or {}).get("failure")]
+    return next(iter(failed or missing), None)
+
+
+def _needed(
+    served: list[ArtifactPlan], pinned: Pinned, chain: list[ArtifactPlan], held: Mapping[str, Raw]
+) -> list[ArtifactPlan]:
+    """What has to be there: of what a registry may have already, nothing before it was asked."""
+    plans = {one.name: one for one in chain}
+    mounted = (one.artifacts[-1] for one in merging.beside(pinned.companions) if one.artifacts)
+    waiting, needed = [served[-1].name, *mounted], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in needed or name not in plans:
+            continue
+        needed.add(name)
+        if _is_made(plans[name], held.get(name)):
+            waiting += [one for one in (plans[name].parent, *plans[name].made.inputs.values()) if one]
     return [one for one in chain if one.name in needed]
 
 
 def _is_made(plan: ArtifactPlan, artifact: Raw | None) -> bool:
     """Whether it is made here, so that it needs its parents: not what is looked up first, or was found."""
-    if plan.store is None or plan.store.type not in REMOTE:
+    if plan.store is None or plan.store.type not in REMOTE or not plan.pushed:
         return True
     looked_up = "recall" in (((artifact or {}).get("status") or {}).get("completed") or ())
     return looked_up and not is_ready(artifact)

@@ -23,6 +23,7 @@ from slipway.passes.artifact import is_ready
 from slipway.passes.kept import read_revision
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Scene
+from slipway.plan import merging
 from slipway.plan.companions import Companion, Wanted, companion_from_wire, role
 from slipway.plan.facts import ModelFacts
 
@@ -49,7 +50,7 @@ def inspect(scene: Scene, inquiry: str, draft: Draft) -> tuple[Companion, ...] |
     draft.fields.pop("failure", None)
     for hashed, one in asked.items():
         if (companion := known.get((one.source, one.revision or "", one.kind))) is not None:
-            found.append(replace(companion, name=one.name))
+            found.append(replace(companion, name=one.name, weight=one.weight))
             continue
         if held.get("specHash") == hashed:
             draft.fields["failure"] = held
@@ -107,9 +108,9 @@ def whole_chain(scene: Scene, pinned: Pinned, chain: list[ArtifactPlan]) -> list
 
 
 def published(scene: Scene, pinned: Pinned) -> tuple[PublishedCompanion, ...] | None:
-    """The companions as they are mounted; None while one of them is not ready."""
+    """The companions as they are mounted, none that is merged; None while one of them is not ready."""
     found = []
-    for one in manifests.served(pinned.companions):
+    for one in merging.beside(pinned.companions):
         artifact: Raw | None = scene.seen.artifacts.get(one.artifacts[-1])
         if artifact is None or not is_ready(artifact):
             return None

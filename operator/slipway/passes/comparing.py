@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from slipway.api import API_VERSION, reasons
 from slipway.errors import InvalidSpecError
-from slipway.manifests import artifacts, claims
+from slipway.manifests import artifacts, chains, claims
 from slipway.manifests.artifacts import ArtifactPlan
 from slipway.manifests.companions import model_chain
 from slipway.manifests.owner import Owner
@@ -83,7 +83,7 @@ def _why_not(chosen: Chosen) -> str:
 
 def _whole(scene: Scene, chosen: Chosen) -> dict[str, ArtifactPlan]:
     pinned = chosen.pinned
-    return artifacts.compared_artifacts(scene.spec, pinned.commit, pinned.plan, pinned.facts)
+    return chains.compared_artifacts(scene.spec, pinned.commit, pinned.plan, pinned.facts, pinned.companions)
 
 
 def _wanted(scene: Scene, chosen: Chosen) -> dict[str, ArtifactPlan]:

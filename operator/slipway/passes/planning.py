@@ -14,6 +14,7 @@ from slipway.api import reasons
 from slipway.engines import ENGINES, decide, image_of
 from slipway.errors import InvalidSpecError, NothingFitsError
 from slipway.manifests import revision
+from slipway.manifests.chains import source_name
 from slipway.manifests.companions import inquiries, model_chain, with_chains
 from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
 from slipway.observe.observed import ModelObserved, Raw
@@ -125,6 +126,7 @@ def _decide(
         draft.fails(reasons.PLANNED, error.reason, error.message)
         draft.progressing(state=False, reason=error.reason, message="waits for another spec")
         return
+    beside = with_chains(scene.spec, beside, plan.form, source_name(scene.spec, commit))
     whole = model_chain(scene.spec, commit, plan, beside)
     pinned = Pinned(
         spec_hash=scene.spec_hash,
@@ -136,7 +138,7 @@ def _decide(
         artifacts=tuple(one.name for one in whole),
         asked=scene.asked,
         engine=_engine_spec(scene, plan),
-        companions=with_chains(scene.spec, beside, plan.form, whole[0].name),
+        companions=beside,
     )
     _ask_for_revision(scene, pinned, draft)
     draft.unknown(reasons.PLANNED, reasons.PLANNING, "the plan is being pinned")
@@ -165,10 +167,10 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
         return  # nothing better: the pod's condition already says what is missing
     if plan.effect == pinned.plan.effect:
         return  # the same pods on the same nodes, for reasons that read otherwise
-    chain = model_chain(scene.spec, pinned.commit, plan, pinned.companions)
+    beside = with_chains(scene.spec, pinned.companions, plan.form, pinned.artifacts[0])
+    chain = model_chain(scene.spec, pinned.commit, plan, beside)
     names = tuple(one.name for one in chain)
     answered = scene.asked or pinned.asked
-    beside = with_chains(scene.spec, pinned.companions, plan.form, names[0])
     anew = replace(pinned, plan=plan, images=_kept(scene, pinned, plan), artifacts=names, asked=answered)
     _ask_for_revision(scene, replace(anew, companions=beside), draft)
 

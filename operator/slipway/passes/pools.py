@@ -22,7 +22,7 @@ from slipway.passes.pool_seen import Seen, see
 from slipway.passes.pool_status import LOOK_SECONDS, pool_status, say
 from slipway.passes.scene import Scene
 from slipway.plan import deal
-from slipway.plan.companions import DRAFT, LORA, wanted
+from slipway.plan.companions import DRAFT, key_of, wanted
 from slipway.plan.workload import counts
 
 PASSED_ON: Final = (tries.RETRY, planning.REPLAN)
@@ -87,7 +87,7 @@ def _commits(scene: Scene, pools: Sequence[Seen]) -> dict[str, str]:
 
 
 def _key(companion: dict[str, Any]) -> str:
-    return f"adapter-{companion['name']}" if companion["kind"] == LORA else DRAFT
+    return key_of(companion["name"], companion["kind"])
 
 
 def _mark(one: Seen, key: str) -> str:

@@ -11,7 +11,7 @@ from slipway.observe.observed import Raw
 from slipway.plan.bands import band_of
 from slipway_runtime.contract import PUBLISHED
 
-LOSSLESS = frozenset({"merge"})
+LOSSLESS = frozenset({"merge", "distill"})
 """Methods whose result is another model on purpose: its distance from what it was made of is no loss."""
 
 

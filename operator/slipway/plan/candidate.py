@@ -24,13 +24,14 @@ GGUF_LOSS: Final[Mapping[str, float]] = {
     "F16": 0.0, "BF16": 0.0, "Q8_0": 1.0, "Q6_K": 1.5, "Q5_K_M": 2.5, "Q5_K_S": 2.7, "Q5_1": 2.8, "Q5_0": 2.9,
     "Q4_K_M": 4.0, "Q4_K_S": 5.0, "IQ4_XS": 5.0, "IQ4_NL": 5.0, "Q4_1": 5.5, "Q4_0": 6.0, "Q3_K_L": 6.0,
     "Q3_K_M": 6.5, "IQ3_M": 7.0, "IQ3_S": 8.0, "Q3_K_S": 8.5, "Q2_K": 10.0, "TQ2_0": 12.0, "TQ1_0": 14.0,
+    "IQ3_XS": 9.0, "IQ3_XXS": 9.5, "Q2_K_S": 11.0, "IQ2_M": 11.5, "IQ2_S": 13.0, "IQ2_XS": 15.0,
+    "IQ2_XXS": 18.0, "IQ1_M": 30.0, "IQ1_S": 40.0, "MXFP4_MOE": 3.0,
 }  # fmt: skip
-"""Level to its published increase in perplexity, percent: of ``plan.bands``; the rest lies between."""
+"""Level to its published increase in perplexity, percent: of ``plan.bands``; the rest lies between. Below
+Q2_K nothing is published that would hold for more than one model: an order, no figures."""
 OTHER_LOSS: Final[Mapping[str, float]] = {
     "F32": 0.0, "Q8_K_XL": 0.9, "Q6_K_XL": 1.4, "Q6_K_L": 1.4, "Q5_K_XL": 2.4, "Q5_K_L": 2.4, "Q4_K_XL": 3.8,
-    "Q4_K_L": 3.8, "MXFP4": 4.0, "MXFP4_MOE": 4.0, "NVFP4": 4.0, "Q3_K_XL": 6.0, "IQ3_XS": 9.0,
-    "IQ3_XXS": 9.5, "Q2_K_L": 9.5, "Q2_K_XL": 9.5, "Q2_K_S": 12.0, "IQ2_M": 12.0, "IQ2_S": 14.0,
-    "IQ2_XS": 16.0, "IQ2_XXS": 18.0, "IQ1_M": 25.0, "IQ1_S": 30.0,
+    "Q4_K_L": 3.8, "MXFP4": 4.0, "NVFP4": 4.0, "Q3_K_XL": 6.0, "Q2_K_L": 9.5, "Q2_K_XL": 9.5,
 }  # fmt: skip
 """Levels that models come with and no Job makes, to what they may lose. Judged, for their order."""
 WORST: Final = 20.0

@@ -93,7 +93,7 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
     ),
     "adapters": Capability(
         "model.adapters",
-        lambda spec: bool(spec.model.adapters),
+        lambda spec: bool(spec.model.served),
         "LoRA adapters under names of their own",
     ),
 }

@@ -27,6 +27,8 @@ DRAFT: Final = "draft"
 LORA: Final = "lora"
 CALIBRATION: Final = "calibration"
 """Text that a Job reads while it makes the model smaller; no engine sees it."""
+MERGE: Final = "merge"
+"""Kind of an adapter that becomes part of the model's weights: nothing of it is served beside the model."""
 DRAFT_LEVEL: Final = "Q8_0"
 """Level of a draft for llama.cpp: what it loses is paid in guesses, and it is small anyway."""
 PADDING: Final = 128
@@ -42,8 +44,9 @@ class Wanted:
 
     Attributes:
         name: ``draft``, ``calibration``, or the adapter's name.
-        kind: ``draft``, ``mlp``, ``medusa``, ``lora`` or ``calibration``.
+        kind: ``draft``, ``mlp``, ``medusa``, ``lora``, ``merge`` or ``calibration``.
         field: of the spec that names it, for messages.
+        weight: of one that is merged, what it is multiplied by; empty for the others.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Wanted:
     source: str
     revision: str | None
     field: str
+    weight: str = ""
 
     @property
     def key(self) -> str:
@@ -74,6 +78,9 @@ class Companion:
         vocab_size: the same, of heads.
         heads: tokens that heads guess at most; 0 when unknown.
         rank: the largest of an adapter.
+        base: what an adapter calls the model that it was made for.
+        weight: as of ``Wanted``.
+        whole: of an adapter: merging takes the whole model in memory.
         artifacts: names of its chain, source first.
     """
 
@@ -89,6 +96,9 @@ class Companion:
     vocab_size: int = 0
     heads: int = 0
     rank: int = 0
+    base: str = ""
+    weight: str = ""
+    whole: bool = False
     artifacts: tuple[str, ...] = ()
 
     @property
@@ -99,7 +109,9 @@ class Companion:
 
 def key_of(name: str, kind: str) -> str:
     """Name of a companion among all of its model: an adapter may be called draft."""
-    return f"adapter-{name}" if kind == LORA else CALIBRATION if kind == CALIBRATION else DRAFT
+    if kind in (LORA, MERGE):
+        return f"adapter-{name}"
+    return CALIBRATION if kind == CALIBRATION else DRAFT
 
 
 _COMPANION: TypeAdapter[Companion] = TypeAdapter(Companion)
@@ -122,7 +134,11 @@ def _draft(kind: str, draft: DraftSource) -> Wanted:
 
 
 def _adapter(index: int, one: Adapter) -> Wanted:
-    return Wanted(one.name, LORA, one.source, one.revision, f"spec.model.adapters[{index}]")
+    field = f"spec.model.adapters[{index}]"
+    if one.mode == "serve":
+        return Wanted(one.name, LORA, one.source, one.revision, field)
+    weight = 1.0 if one.weight is None else one.weight
+    return Wanted(one.name, MERGE, one.source, one.revision, field, f"{weight:g}")
 
 
 def role(spec: ModelDeploymentSpec) -> str:
@@ -140,7 +156,8 @@ def companion_from_wire(one: Wanted, commit: str, raw: Mapping[str, Any]) -> Com
         return draft_companion(one, commit, facts_from_wire(raw))
     known = {to_camel(field.name): field.name for field in fields(Companion)}
     given = {known[key]: value for key, value in raw.items() if key in known}
-    whole = {**given, "name": one.name, "kind": one.kind, "uri": one.source, "commit": commit}
+    own = {"name": one.name, "kind": one.kind, "uri": one.source, "weight": one.weight}
+    whole = {**given, **own, "commit": commit}
     try:
         return _COMPANION.validate_json(json.dumps(whole), strict=True)
     except ValidationError as error:
@@ -165,7 +182,8 @@ def refuse_mismatch(
         form: of the served files; engines of ``gguf`` take vocabularies that differ in unused rows.
 
     Raises:
-        InvalidSpecError: ``DraftVocabulary`` or ``CompanionMismatch``; the message names both figures.
+        InvalidSpecError: ``DraftVocabulary``, ``CompanionMismatch`` or ``AdapterMismatch``; the message names
+            both figures.
     """
     named = {one.key: one for one in wanted(spec)}
     for one in companions:
@@ -174,6 +192,8 @@ def refuse_mismatch(
             _refuse_draft(field, spec, facts, one, form)
         elif one.kind == LORA:
             _refuse_adapter(field, facts, one)
+        elif one.kind == MERGE:
+            _refuse_another_size(field, facts, one, reasons.ADAPTER_MISMATCH)
         elif one.kind != CALIBRATION:
             _refuse_heads(field, spec, facts, one)
 
@@ -207,8 +227,8 @@ def _refuse_adapter(field: str, facts: ModelFacts, one: Companion) -> None:
     if one.rank > RANKS[-1]:
         raise InvalidSpecError(
             reasons.COMPANION_MISMATCH,
-            f"{field}: {one.uri} has rank {one.rank}, and engines take at most {RANKS[-1]}: merge it into "
-            "its model, and name the result in spec.model.source.",
+            f"{field}: {one.uri} has rank {one.rank}, and engines take at most {RANKS[-1]}: "
+            "set mode to merge.",
         )
 
 
@@ -229,11 +249,13 @@ def _refuse_heads(field: str, spec: ModelDeploymentSpec, facts: ModelFacts, one:
         )
 
 
-def _refuse_another_size(field: str, facts: ModelFacts, one: Companion) -> None:
+def _refuse_another_size(
+    field: str, facts: ModelFacts, one: Companion, reason: str = reasons.COMPANION_MISMATCH
+) -> None:
     if one.hidden_size in (0, facts.hidden_size):
         return
     raise InvalidSpecError(
-        reasons.COMPANION_MISMATCH,
+        reason,
         f"{field}: {one.uri} was made for a model of hidden size {one.hidden_size}, and this one has "
         f"{facts.hidden_size}: name one that was trained for this very model.",
     )

@@ -18,13 +18,16 @@ from slipway.plan.facts import EngineFacts, ModelFacts, NodeFacts
 from slipway.plan.fitting import HostNeed
 from slipway.plan.kinds import Alike, alike, kinds, suitability
 from slipway.plan.memory import sizes
+from slipway.plan.merging import beside, refuse_merging
 from slipway.plan.methods import weight_bytes
 from slipway.plan.nodes import engine_overrides
 from slipway.plan.pools import with_pools
 from slipway.plan.preference import key
+from slipway.plan.pruning import pruned_facts
 from slipway.plan.stored import stored_level
 from slipway.plan.wishes import Wishes, read_wishes
 from slipway.settings import Settings
+from slipway_runtime.contract import NEED_MATRIX, NO_MATRIX
 
 
 def decide(
@@ -43,23 +46,25 @@ def decide(
         nodes: every node of the cluster, in any order; the pools of ``settings`` come on top.
         settings: the installation's.
         engines: those that there are, see ``slipway.engines.facts``.
-        companions: what the spec wants served beside the model.
+        companions: what the spec wants served beside the model, or merged into it.
 
     Raises:
         NothingFitsError: ``NoNodes`` or ``NothingFits``; the message names the nearest miss.
         InvalidSpecError: the spec can't be planned whatever the nodes are (see ``wishes.read_wishes``).
     """
     known = tuple(engines)
+    facts = pruned_facts(spec, facts)
     wishes = read_wishes(spec, facts, known)
     refuse_mismatch(spec, facts, companions)
+    refuse_merging(spec, facts, companions)
     machines = sorted(with_pools(nodes, settings.node_pools), key=lambda node: node.name)
     if not machines:
         raise NothingFitsError(
             reasons.NO_NODES, "The cluster has no nodes: add one; planning goes on by itself."
         )
     allowed, refused = _allowed(spec, facts, wishes, known)
-    makes, beside = frozenset(settings.methods), tuple(companions)
-    request = Request(facts, wishes, allowed, makes, _one_node(spec, settings), beside)
+    makes = frozenset(settings.methods)
+    request = Request(facts, wishes, allowed, makes, _one_node(spec, settings), beside(companions))
     tried = _try(request, machines, engine_overrides(spec))
     if not tried.choices:
         seen = explain.Seen(request, tried.usable, tried.every_refusal, tried.misses, refused)
@@ -69,7 +74,8 @@ def decide(
     seen = explain.Seen(request, reachable, tried.refusals, tried.misses, refused)
     rejected = explain.rejected(seen, chosen, tried.choices[1:])
     reason = explain.reason(seen, chosen)
-    return _rollout(_plan(chosen, facts, reachable, reason, rejected, wishes.options), spec, chosen)
+    plan = _plan(chosen, facts, reachable, reason, rejected, wishes.options)
+    return _rollout(replace(plan, imatrix=_matrix(chosen, wishes)), spec, chosen)
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,13 @@ def _plan(
         made=chosen.made,
         options=options if chosen.made else (),
     )
+
+
+def _matrix(chosen: Candidate, wishes: Wishes) -> bool:
+    """Whether the level is made with an importance matrix: it needs one, or the spec asks for it."""
+    if chosen.form != "gguf" or chosen.level in NO_MATRIX:
+        return False
+    return wishes.imatrix or chosen.level in NEED_MATRIX
 
 
 def _sizes(chosen: Candidate, facts: ModelFacts) -> Sizes:

@@ -123,6 +123,7 @@ class Plan:
         form: of the served files: ``gguf`` (one file) or ``safetensors`` (a folder in Hugging Face's layout).
         at_load: the engine applies the method while it loads: no Job makes an artifact for it.
         made: a Job makes the method's level of the source, as a folder of safetensors.
+        imatrix: the level is made with an importance matrix.
         options: what that Job is asked for beside the level, name to value, ordered by name.
         dtype: in which the engine computes, ``float16``; empty leaves it to the engine.
         accelerator: None for CPU.
@@ -157,6 +158,7 @@ class Plan:
     source_files: int = 0
     made: bool = False
     options: tuple[tuple[str, str], ...] = ()
+    imatrix: bool = False
 
     @property
     def effect(self) -> Plan:

@@ -50,13 +50,26 @@ LEVEL_BITS: Mapping[str, Bits] = {
     "Q2_K": Bits(3.1, 4.24),
     "IQ4_XS": Bits(4.28, 4.48),
     "IQ4_NL": Bits(4.53, 4.53),
+    "Q2_K_S": Bits(2.68, 4.09),
     "IQ3_M": Bits(3.64, 4.4),
     "IQ3_S": Bits(3.44, 4.24),
+    "IQ3_XS": Bits(3.25, 4.24),
+    "IQ3_XXS": Bits(3.14, 4.27),
+    "IQ2_M": Bits(2.73, 4.05),
+    "IQ2_S": Bits(2.53, 3.99),
+    "IQ2_XS": Bits(2.33, 3.97),
+    "IQ2_XXS": Bits(2.11, 3.91),
+    "IQ1_M": Bits(1.87, 3.84),
+    "IQ1_S": Bits(1.72, 3.8),
     "TQ2_0": Bits(2.11, 3.9),
     "TQ1_0": Bits(1.74, 3.81),
+    # Of what is no expert; those have EXPERT_BITS.
+    "MXFP4_MOE": Bits(8.5, 8.51),
 }
 """Level to bits a weight."""
 
+EXPERT_BITS = 4.25
+"""MXFP4: 32 weights of 4 bits share an exponent of 8. What a token passes through bounds the rest."""
 ROW_BLOCK = 256
 """Weights in a block of a K-quant: rows of other lengths fall back."""
 OUTPUT_BITS = Bits(6.5625, 8.5)
@@ -99,6 +112,9 @@ def file_bytes(facts: ModelFacts, level: str) -> int:
     bits = LEVEL_BITS[level]
     ragged = facts.hidden_size % ROW_BLOCK != 0
     body_bits = bits.ragged if ragged else bits.usual
+    if level == "MXFP4_MOE" and facts.experts:
+        dense = (facts.active_parameters or facts.parameters) / max(1, facts.parameters)
+        body_bits = dense * body_bits + (1 - dense) * EXPERT_BITS
     embedding = min(facts.vocab_size * facts.hidden_size, facts.parameters)
     # Levels above Q6_K (Q8_0, F16) keep the output matrix at their own precision.
     output_bits = max(body_bits, OUTPUT_BITS.ragged if ragged else OUTPUT_BITS.usual)

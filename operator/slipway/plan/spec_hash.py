@@ -4,8 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any, Final
 
 from slipway.api.modeldeployment import ModelDeploymentSpec
+
+PLANNED: Final[dict[str, Any]] = {
+    "model": True,
+    "optimize": {
+        "goal",
+        "method",
+        "level",
+        "group_size",
+        "symmetric",
+        "act_order",
+        "calibration",
+        "imatrix",
+        "prune",
+    },
+    "store": True,
+    "engine": {
+        "name": True,
+        "image": True,
+        "context_length": True,
+        "concurrency": True,
+        "resources": True,
+        "tensor_parallel": True,
+        "pipeline_parallel": True,
+        "data_parallel": True,
+        "gpu_memory_share": True,
+        "kv_cache_dtype": True,
+        "speculative": {"method", "draft", "tokens"},
+        "pod_overrides": {"node_selector", "tolerations"},
+        "node_selector": True,
+    },
+}
+"""The planning part of a spec."""
 
 
 def planning_hash(spec: ModelDeploymentSpec) -> str:
@@ -21,26 +54,7 @@ def planning_hash(spec: ModelDeploymentSpec) -> str:
         mode="json",
         by_alias=True,
         exclude_none=True,
-        include={
-            "model": True,
-            "optimize": {"goal", "method", "level", "group_size", "symmetric", "act_order", "calibration"},
-            "store": True,
-            "engine": {
-                "name": True,
-                "image": True,
-                "context_length": True,
-                "concurrency": True,
-                "resources": True,
-                "tensor_parallel": True,
-                "pipeline_parallel": True,
-                "data_parallel": True,
-                "gpu_memory_share": True,
-                "kv_cache_dtype": True,
-                "speculative": {"method", "draft", "tokens"},
-                "pod_overrides": {"node_selector", "tolerations"},
-                "node_selector": True,
-            },
-        },
+        include=PLANNED,
     )
     # Guesses by n-gram need no memory and no artifact: they roll out as arguments do.
     if "draft" not in planned.get("engine", {}).get("speculative", {}):

@@ -31,6 +31,7 @@ DOING: Final[Mapping[str, str]] = {
     "prune": "Pruning",
     "distill": "Distilling",
     "convert": "Converting",
+    "imatrix": "Measuring importance",
     "quantize": "Quantizing",
     "evaluate": "Evaluating",
     "publish": "Publishing",

@@ -38,6 +38,7 @@ class Wishes:
         kv_dtype: of the KV cache; empty leaves it to the engine (16 bits).
         share: percent of device memory for the engine.
         guesses: how tokens are guessed; empty for not at all.
+        imatrix: an importance matrix is asked for.
         options: what a Job that makes the method is asked for, name to value, ordered by name.
     """
 
@@ -56,6 +57,7 @@ class Wishes:
     share: int = 90
     guesses: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    imatrix: bool = False
 
     @property
     def goal_text(self) -> str:
@@ -94,6 +96,7 @@ def read_wishes(spec: ModelDeploymentSpec, facts: ModelFacts, engines: tuple[Eng
         data=engine.data_parallel or 1,
         kv_dtype="" if engine.kv_cache_dtype in (None, "auto") else str(engine.kv_cache_dtype),
         guesses=engine.speculative.kind if engine.speculative else "",
+        imatrix=bool(optimize.imatrix),
         options=job_options(optimize, level, str(engine.kv_cache_dtype or "")),
         share=int(float((engine.gpu_memory_share or "90%").rstrip("%"))),
     )
@@ -115,6 +118,12 @@ def _method_and_level(spec: ModelDeploymentSpec, optimize: Optimize, facts: Mode
         raise InvalidSpecError(reasons.UNKNOWN_LEVEL, message)
     if method == "none" and level not in ("", *SIXTEEN_BITS):
         message = f"spec.optimize.level: method none serves F16, not {level}; drop one of the two"
+        raise InvalidSpecError(reasons.INVALID_SPEC, message)
+    if level == "MXFP4_MOE" and not facts.experts:
+        message = (
+            "spec.optimize.level: MXFP4_MOE quantises the experts of a mixture, and this model has none: it "
+            "would be Q8_0; choose that, or Q4_K_M"
+        )
         raise InvalidSpecError(reasons.INVALID_SPEC, message)
     if facts.quantization:
         _refuse_again(spec, facts, method)

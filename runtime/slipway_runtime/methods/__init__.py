@@ -26,7 +26,8 @@ class Method(Protocol):
         NAME: of ``spec.optimize.method``, or of the step that the spec asks for otherwise.
         LEVELS: what it can make, the usual one first.
         STAGE: name of the stage that makes it, and of its function; gguf has convert for 16 bits beside.
-        FORM: what it leaves: ``gguf``, one file; ``safetensors``, a folder in Hugging Face's layout.
+        FORM: what it leaves: ``gguf``, one file; ``safetensors``, a folder in Hugging Face's layout;
+            ``data``, no model, so that nothing of it is evaluated.
         IMAGE: that its stage runs in: ``runtime``, or ``optimizer``, which has PyTorch's tools.
         GPU: its stage is worth a GPU where there is one.
     """

@@ -9,7 +9,7 @@ from typing import Any
 from slipway_runtime import contract, files
 from slipway_runtime.artifact import MODEL, make_model
 from slipway_runtime.cpus import thread_count
-from slipway_runtime.errors import DataError, StageError, ToolError
+from slipway_runtime.errors import DataError, RequestError, StageError, ToolError
 from slipway_runtime.job import Job
 from slipway_runtime.llamacpp import OFFLINE, converter
 from slipway_runtime.tool import Outcome, find_program, run_tool
@@ -64,10 +64,16 @@ def convert(job: Job) -> dict[str, Any]:
 def quantize(job: Job) -> dict[str, Any]:
     """Turn ``/parent/published/model.gguf`` into ``/store/work/model.gguf`` at the job's level.
 
+    An importance matrix is the input ``imatrix``.
+
     Returns:
         ``{"sizeBytes", "sha256"}``, plus ``"resumed"``.
+
+    Raises:
+        RequestError: MissingInput, the level needs a matrix and there is none.
     """
     source = files.require_file(job.parent_published / MODEL, "publish of the f16 artifact")
+    matrix = _matrix(job)
 
     def make(target: Path) -> files.Hashing | None:
         flushed = job.progress.clock()
@@ -84,12 +90,25 @@ def quantize(job: Job) -> dict[str, Any]:
                     flushed = job.progress.clock()
 
         threads = thread_count(job.environment)
-        outcome = run_tool([find_program("llama-quantize"), source, target, job.level, str(threads)], on_line)
+        how: list[str | Path] = [source, target, job.level, str(threads)]
+        outcome = run_tool([find_program("llama-quantize"), *matrix, *how], on_line)
         require_success("QuantizationFailed", "llama-quantize", outcome, target, job)
         job.progress.report(1, 1)
         return hashing
 
     return make_model(job, job.expected_bytes, make)
+
+
+def _matrix(job: Job) -> list[str | Path]:
+    """Arguments that name the importance matrix; none where there is none."""
+    path = job.input_published("imatrix") / "imatrix.gguf"
+    if path.is_file():
+        return ["--imatrix", path]
+    if job.level in contract.NEED_MATRIX:
+        raise RequestError(
+            "MissingInput", f"{job.level} needs an importance matrix, and {path} does not exist"
+        )
+    return []
 
 
 def converted_bytes(folder: Path) -> int:

@@ -56,7 +56,7 @@ def test_all_mistakes_come_at_once() -> None:
     [
         ({"optimize": {"level": "q4_k_m"}}, reasons.UNKNOWN_LEVEL, "did you mean Q4_K_M?"),
         ({"optimize": {"level": "Q4_KM"}}, reasons.UNKNOWN_LEVEL, "did you mean Q4_K_M?"),
-        ({"optimize": {"level": "iq2_m"}}, reasons.UNKNOWN_LEVEL, "needs an importance matrix"),
+        ({"optimize": {"level": "iq2_m"}}, reasons.UNKNOWN_LEVEL, "is written in capitals"),
         ({"optimize": {"levle": "Q4_K_M"}}, reasons.INVALID_SPEC, "did you mean level?"),
         ({"optimize": {"goal": "thruput"}}, reasons.INVALID_SPEC, "did you mean throughput?"),
         (

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from slipway.engines import decide
-from slipway.manifests.artifacts import artifact_chain
+from slipway.manifests.chains import artifact_chain
 from slipway.manifests.companions import companion_chain, with_companions
 from slipway.manifests.deployment import Serving, build_deployment
 from slipway.manifests.jobs import build_benchmark_job, build_inspect_job

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from slipway.manifests.artifacts import artifact_chain, build_artifact
+from slipway.manifests.artifacts import build_artifact
+from slipway.manifests.chains import artifact_chain
 from slipway.manifests.jobs import StageInputs, build_inspect_job, build_stage_job
 from slipway.manifests.network import DNS, PUBLIC, build_artifact_job_policy, build_model_job_policy
 from slipway.manifests.owner import Owner

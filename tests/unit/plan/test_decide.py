@@ -146,9 +146,12 @@ REFUSED = {
         "llama3-8b", "pi", {"optimize": {"level": "Q8_0"}}, "NothingFits", "Q8_0, 1 request",
     ),
     "unknown level": ("smollm2-135m", "local", {"optimize": {"level": "Q9_Z"}}, "UnknownLevel", "Q4_K_M"),
-    "level that needs a matrix": (
-        "smollm2-135m", "local", {"optimize": {"level": "IQ2_XS"}}, "UnknownLevel",
-        "'IQ2_XS' needs an importance matrix, which this version does not make; use auto or one of: F16",
+    "level in small letters": (
+        "smollm2-135m", "local", {"optimize": {"level": "iq2_xs"}}, "UnknownLevel",
+        "'iq2_xs' is written in capitals; use auto or one of: F16",
+    ),
+    "MXFP4 without experts": (
+        "smollm2-135m", "local", {"optimize": {"level": "MXFP4_MOE"}}, "InvalidSpec", "this model has none",
     ),
     "unknown engine": ("smollm2-135m", "local", {"engine": {"name": "vlm"}}, "UnknownEngine", "mean vllm"),
     "context beyond the model's": (

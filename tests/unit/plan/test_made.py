@@ -13,7 +13,7 @@ from slipway.api import validate
 from slipway.api.optimize import CALIBRATED, FOLDERS
 from slipway.engines import ENGINES, decide
 from slipway.errors import InvalidSpecError, NothingFitsError
-from slipway.manifests.artifacts import artifact_chain
+from slipway.manifests.chains import artifact_chain
 from slipway.manifests.jobs import stage_image, stages
 from slipway.manifests.owner import Owner
 from slipway.manifests.revision import Pinned, build_revision, read_pinned

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from slipway.engines import ENGINES, decide
 from slipway.engines.base import Launch
 from slipway.errors import InvalidSpecError, NothingFitsError
-from slipway.manifests.artifacts import artifact_chain, build_artifact
+from slipway.manifests.artifacts import build_artifact
+from slipway.manifests.chains import artifact_chain
 from slipway.manifests.jobs import StageInputs, build_stage_job, stages
 from slipway.manifests.owner import Owner
 from slipway.manifests.revision import Pinned, build_revision, read_pinned

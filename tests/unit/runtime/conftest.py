@@ -62,7 +62,7 @@ QUANTIZE = """\
 #!{python}
 import os, signal, sys, time
 from pathlib import Path
-source, target, level, threads = sys.argv[1:]
+source, target, level, threads = sys.argv[-4:]
 told = Path(source).with_name("behaviour")
 behaviour = told.read_text() if told.exists() else ""
 Path(target).write_bytes(b"half")
@@ -75,6 +75,8 @@ if behaviour == "wait":
 for number in range(1, 5):
     print(f"[{{number:4d}}/   4]  blk.weight - [64, 128, 1, 1]", flush=True)
 Path(target).write_bytes(level.encode() * 100)
+if "--imatrix" in sys.argv:
+    Path(target).write_bytes(Path(sys.argv[sys.argv.index("--imatrix") + 1]).read_bytes())
 print("llama_model_quantize_impl: quant size  =     0.00 MiB (4.81 BPW)", flush=True)
 """
 
