@@ -19,7 +19,6 @@ from hack.bench.figures import Figure, table  # noqa: E402 - after the path
 SUITES = {
     "plan": "one decision against 100 and 5,000 nodes",
     "scale": "1,000 objects on etcd and kube-apiserver: rate, restart, writes, memory, failover",
-    "quantize": "the quantize stage beside bare llama-quantize, in the runtime image (needs make demo)",
     "methods": "fetch, convert and quantize beside the bare tools: time, memory (needs make demo)",
     "first_token": "apply to first token beside a bare llama-server, artifact there (needs make demo)",
     "engine_first_token": "the same for vLLM (needs the engines' images too)",

@@ -23,10 +23,10 @@ def test_a_suite_that_fails_costs_the_others_nothing(
         raise RuntimeError("no demo here")
 
     def load(name: str) -> Any:
-        return SimpleNamespace(measure=measured if name.endswith("quantize") else broken)
+        return SimpleNamespace(measure=measured if name.endswith("methods") else broken)
 
     monkeypatch.setattr(importlib, "import_module", load)
-    monkeypatch.setattr(sys, "argv", ["bench", "scale", "quantize"])
+    monkeypatch.setattr(sys, "argv", ["bench", "scale", "methods"])
     assert bench.main() == 1
     said = capsys.readouterr()
     assert "| rate | 60 objects/s | >= 50 | yes |" in said.out
