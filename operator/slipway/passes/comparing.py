@@ -19,6 +19,7 @@ from slipway.passes.artifact import is_ready
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
 from slipway.plan.memory import logits_bytes
+from slipway_runtime.contract import MATRIX
 from slipway_runtime.methods import GGUF
 
 MESSAGE_LIMIT: Final = 400
@@ -87,13 +88,13 @@ def _whole(scene: Scene, chosen: Chosen) -> dict[str, ArtifactPlan]:
 
 
 def _wanted(scene: Scene, chosen: Chosen) -> dict[str, ArtifactPlan]:
-    """Those with a row of their own: the levels, and an f16 that only they need."""
+    """Those with a row of their own: the levels, and an f16 that only they need; no importance matrix."""
     served = model_chain(scene.spec, chosen.pinned.commit, chosen.pinned.plan, chosen.pinned.companions)
     shared = {one.name for one in served}
     return {
         name: one
         for name, one in _whole(scene, chosen).items()
-        if one.level in _levels(scene) or name not in shared
+        if one.level in _levels(scene) or (name not in shared and one.level != MATRIX)
     }
 
 

@@ -110,4 +110,7 @@ def relative_loss(perplexity: str, base: str) -> str | None:
         increase = (Decimal(perplexity) / Decimal(base) - 1) * 100
     except (InvalidOperation, ZeroDivisionError):
         return None
-    return f"{increase:.1f}%" if increase.is_finite() else None
+    if not increase.is_finite():
+        return None
+    text = f"{increase:.1f}%"
+    return "0.0%" if text == "-0.0%" else text

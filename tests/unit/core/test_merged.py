@@ -119,3 +119,8 @@ def test_the_distance_of_another_model_is_no_loss() -> None:
     merged = quality("merge", "MERGED")
     assert (merged["perplexity"], merged["loss"], merged["band"]) == ("20", None, None)
     assert quality("gguf", "Q8_0")["loss"] == "100.0%"
+
+
+def test_next_to_nothing_is_no_negative_loss() -> None:
+    assert results.relative_loss("48606.11", "48611.22") == "0.0%"
+    assert results.relative_loss("9.0", "10.0") == "-10.0%"
