@@ -18,7 +18,7 @@ from slipway_runtime.errors import DataError
 from slipway_runtime.gguf_fetch import Level, finish
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
-from slipway_runtime.sources import RemoteFile, Repository, Sealed, connect
+from slipway_runtime.sources import RemoteFile, Repository, connect, verify
 from slipway_runtime.weights import check_weights
 
 PARALLEL = 4
@@ -53,8 +53,7 @@ def _fetch(job: Job) -> dict[str, Any]:
     files.check_space(job.store, total - downloaded_bytes(folder, selected))
     with job.progress.sampling(lambda: downloaded_bytes(folder, selected), total):
         entries = fetch_all(repository, listing.commit, selected, folder)
-        if isinstance(repository, Sealed):
-            repository.verify(folder, selected)
+        verify(repository, [(file, folder / file.path) for file in selected])
     for file in selected:
         if holds_tensors(file.path):
             check_weights(folder / file.path)

@@ -6,7 +6,7 @@ naming of them, with the chat template beside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slipway_runtime import files
@@ -16,7 +16,7 @@ from slipway_runtime.gguf_files import choose, levels_of, published
 from slipway_runtime.gguf_header import read_header
 from slipway_runtime.log import LOGGER
 from slipway_runtime.publish import write_chat_template
-from slipway_runtime.sources import Listing, RemoteFile, Repository
+from slipway_runtime.sources import Listing, RemoteFile, Repository, verify
 
 
 class Level:
@@ -44,6 +44,11 @@ class Level:
     def download(self, commit: str, file: RemoteFile, target: Path) -> None:
         """As of ``Repository``."""
         self._repository.download(commit, self._remote[file.path], target)
+
+    def verify(self, brought: Mapping[str, Path]) -> None:
+        """As of ``Sealed``: the repository knows the files by their own names."""
+        own = [(self._remote[name], path) for name, path in brought.items()]
+        verify(self._repository, own)
 
 
 def finish(folder: Path, selected: Sequence[RemoteFile]) -> list[files.FileEntry]:

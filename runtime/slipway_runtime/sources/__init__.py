@@ -6,7 +6,7 @@ imports sit inside functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -28,12 +28,14 @@ class RemoteFile:
         size: bytes.
         sha256: of the content, for large files; empty when unknown.
         git_id: git's blob id (sha1 over a header and the content), for small files; empty when unknown.
+        sealed: its digest is one over several files together: the repository is ``Sealed``.
     """
 
     path: str
     size: int
     sha256: str = ""
     git_id: str = ""
+    sealed: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,26 @@ class Repository(Protocol):
 class Sealed(Protocol):
     """A repository of which some digests hold for several files together."""
 
-    def verify(self, folder: Path, files: Iterable[RemoteFile]) -> None:
-        """Hold the files that were brought to a folder against those digests; DataError when they differ."""
+    def verify(self, brought: Mapping[str, Path]) -> None:
+        """Hold sealed files against those digests; DataError when they differ.
+
+        ``brought`` says by the paths of ``list_files`` where they lie.
+        """
+
+
+def verify(repository: Repository, brought: Iterable[tuple[RemoteFile, Path]]) -> None:
+    """Have a repository verify what it sealed among the files that were brought, and where they lie.
+
+    Raises:
+        DataError: as ``Sealed.verify``.
+        TypeError: nobody can, which no source is allowed to be.
+    """
+    sealed = {file.path: path for file, path in brought if file.sealed}
+    if not sealed:
+        return
+    if not isinstance(repository, Sealed):
+        raise TypeError(f"{type(repository).__name__} lists {min(sealed)} as sealed and verifies nothing")
+    repository.verify(sealed)
 
 
 class Source(Protocol):

@@ -81,7 +81,9 @@ class OciRepository:
         self._tars = [_Tar(one.digest, one.size, _inside(one, members)) for one in tars]
         whole = {layer.digest for layer in layers if layer.kind is Kind.FILE}
         found = (
-            RemoteFile(one.path, one.size, one.digest.removeprefix(PREFIX) if one.digest in whole else "")
+            RemoteFile(one.path, one.size, one.digest.removeprefix(PREFIX))
+            if one.digest in whole
+            else RemoteFile(one.path, one.size, sealed=True)
             for one in members
         )
         return Listing(top.digest, tuple(found), self._license(manifest.document))
@@ -100,35 +102,42 @@ class OciRepository:
         member = self._members[file.path]
         self.registry.download(file, member.digest, member.offset, target)
 
-    def verify(self, folder: Path, files: Iterable[RemoteFile]) -> None:
+    def verify(self, brought: Mapping[str, Path]) -> None:
         """Hold the files that lay in tars against the digests of their layers; headers are read once more.
+
+        Args:
+            brought: where each lies, by its path in the listing.
 
         Raises:
             DataError: DigestMismatch; the files of that layer are removed.
         """
-        wanted = {file.path for file in files}
+        unknown = brought.keys() - {member.path for tar in self._tars for member in tar.members}
+        if unknown:
+            raise DataError(
+                "DigestMismatch", f"{min(unknown)} is in no layer of {self.reference.name} that has a digest"
+            )
         for tar in self._tars:
-            brought = [member for member in tar.members if member.path in wanted]
-            if not brought:
+            members = [member for member in tar.members if member.path in brought]
+            if not members:
                 continue
-            found = f"{PREFIX}{self._digest(tar, brought, folder)}"
+            found = f"{PREFIX}{self._digest(tar, members, brought)}"
             if found != tar.digest:
-                for member in brought:
-                    (folder / member.path).unlink()
+                for member in members:
+                    brought[member.path].unlink()
                 raise DataError(
                     "DigestMismatch",
-                    f"the layer of {', '.join(one.path for one in brought[:3])} has digest {found}, but "
+                    f"the layer of {', '.join(one.path for one in members[:3])} has digest {found}, but "
                     f"{self.reference.name} promises {tar.digest}: the registry or something on the way "
                     "changes it",
                 )
             LOGGER.info("layer %s verified", tar.digest)
 
-    def _digest(self, tar: _Tar, brought: list[Member], folder: Path) -> str:
+    def _digest(self, tar: _Tar, members: list[Member], brought: Mapping[str, Path]) -> str:
         digest, at = hashlib.sha256(), 0
-        for member in brought:
+        for member in members:
             for block in self.registry.blocks(tar.digest, at, member.offset - at):
                 digest.update(block)
-            with (folder / member.path).open("rb") as file:
+            with brought[member.path].open("rb") as file:
                 while block := file.read(CHUNK):
                     digest.update(block)
             at = member.offset + member.size
