@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from slipway_runtime import remote_code
 from slipway_runtime.contract import Exit
 from slipway_runtime.errors import StageError
 from slipway_runtime.fetch import fetch
@@ -53,6 +54,31 @@ def test_a_tokenizer_brings_code_too(bench: Bench, hub: HubServer, given: Any) -
     error = refuse(bench, hub)
     assert error.reason == "RemoteCode"
     assert "tokenization_x.XTokenizer in tokenizer_config.json" in error.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["processor_config.json", "preprocessor_config.json", "generation_config.json", "adapter_config.json"],
+)
+def test_so_does_any_other_configuration(bench: Bench, hub: HubServer, name: str) -> None:
+    write(hub, name, image_processor={"auto_map": {"AutoImageProcessor": "other/code--proc.P"}})
+    assert f"other/code--proc.P in {name}" in refuse(bench, hub).message
+    assert "pinned by" in refuse(bench, hub, **TRUSTED).message
+
+
+def test_a_configuration_that_is_too_large_to_look_into_is_refused(
+    bench: Bench, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_code, "LIMIT", 1000)
+    write(hub, "preprocessor_config.json", auto_map={"AutoProcessor": "proc.P"}, padding="x" * 1000)
+    error = refuse(bench, hub)
+    assert (error.reason, error.code) == ("RemoteCode", Exit.DATA)
+    assert "preprocessor_config.json has" in error.message
+
+
+def test_nesting_without_end_names_no_class(bench: Bench, hub: HubServer) -> None:
+    (hub.root / "acme" / "tiny" / "processor_config.json").write_text('{"a":' * 100_000)
+    assert inspect(bench.job("inspect", HF_ENDPOINT=hub.url))["facts"]["remoteCode"] is False
 
 
 def test_trusted_code_is_counted_and_fetched(bench: Bench, coded: HubServer) -> None:
