@@ -31,8 +31,8 @@ from slipway_runtime.sources import RemoteFile
 from slipway_runtime.web import (
     FORBIDDEN,
     NOT_FOUND,
-    PARTIAL_CONTENT,
     UNAUTHORIZED,
+    begins,
     cuts,
     is_passing,
     open_client,
@@ -156,10 +156,7 @@ class Registry:
         @contextmanager
         def open_stream(start: int) -> Iterator[Stream]:
             with self.opened(digest, offset + start, file.size - start) as stream:
-                if stream.start == offset + start:
-                    yield Stream(start, stream.blocks)
-                else:
-                    yield Stream(start, _behind(stream.blocks, offset + start))
+                yield Stream(start, _behind(stream.blocks, offset + start - stream.start))
 
         with translated(self.endpoint, f"{self.name} ({file.path})"):
             bring(file, target, open_stream, cuts())
@@ -169,8 +166,7 @@ class Registry:
         """Open a blob from a byte on; the stream's start is 0 from registries that ignore Range."""
         headers = {"Range": f"bytes={start}-{start + length - 1}"}
         with self._sent("GET", self.url(f"blobs/{digest}"), f"blob {digest}", headers) as response:
-            begins = start if response.status_code == PARTIAL_CONTENT else 0
-            yield Stream(begins, response.iter_bytes())
+            yield Stream(begins(response, start), response.iter_bytes())
 
     @contextmanager
     def asked(

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from slipway_runtime.docker_config import HUB, hub_name
 from slipway_runtime.errors import RequestError
+from slipway_runtime.log import plain
 from slipway_runtime.pinning import PREFIX
 
 REGISTRY = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
@@ -88,7 +89,9 @@ def parse_reference(text: str, example: str) -> Reference:
     match = REFERENCE.fullmatch(text)
     if match is None:
         form = "REGISTRY/REPOSITORY[:TAG][@sha256:HEX]"
-        raise RequestError("UnknownScheme", f"{text!r} is no address of the form {form}, as in {example}")
+        raise RequestError(
+            "UnknownScheme", f"{plain(text)!r} is no address of the form {form}, as in {example}"
+        )
     parts = {key: value or "" for key, value in match.groupdict().items()}
     if hub_name(parts["registry"]) == HUB and "/" not in parts["repository"]:
         parts["repository"] = f"library/{parts['repository']}"

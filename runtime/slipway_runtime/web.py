@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ PARTIAL_CONTENT, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 206, 401, 403, 404
 PASSING = frozenset({408, 425, 429})
 """4xx that say "later"; all others say the same however often they are asked."""
 SERVER_ERRORS = 500
+CONTENT_RANGE = re.compile(r"bytes\s+([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)")
 
 
 def is_passing(status: int) -> bool:
@@ -49,6 +51,27 @@ def open_client(
         follow_redirects=sign is None,
         event_hooks={"request": [guard(environment), *checks]},
     )
+
+
+def begins(response: httpx2.Response, wanted: int) -> int:
+    """Return which byte an answer begins with: 0 from servers that ignore Range, and send the whole.
+
+    Caches may begin earlier than they were asked to, at a slice of their own.
+
+    Raises:
+        RequestError: HubRefused, it does not say where it begins, or behind the byte that was wanted.
+    """
+    if response.status_code != PARTIAL_CONTENT:
+        return 0
+    said = response.headers.get("Content-Range", "")
+    match = CONTENT_RANGE.fullmatch(said.strip())
+    if match is None or int(match[1]) > wanted:
+        raise RequestError(
+            "HubRefused",
+            f"{response.url.host} was asked for a file from byte {wanted} on and answered with "
+            f"{said[:100] or 'a part from nowhere'!r}: it is at fault, or a cache before it",
+        )
+    return int(match[1])
 
 
 def cuts() -> tuple[type[Exception], ...]:

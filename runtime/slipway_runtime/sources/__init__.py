@@ -17,6 +17,10 @@ from slipway_runtime.allowed_hosts import require_host
 from slipway_runtime.certificates import trust
 from slipway_runtime.errors import RequestError
 from slipway_runtime.job import Job
+from slipway_runtime.log import plain
+
+LICENSE_LIMIT = 128
+"""Characters of a licence id or of several; a result has little room."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,10 @@ class Listing:
     commit: str
     files: tuple[RemoteFile, ...]
     license: str = ""
+
+    def __post_init__(self) -> None:
+        """Cut a licence that is no id: a card or an annotation may hold the whole text."""
+        object.__setattr__(self, "license", self.license[:LICENSE_LIMIT])
 
 
 class Repository(Protocol):
@@ -121,7 +129,7 @@ def connect(job: Job) -> Repository:
     scheme, separator, _ = uri.partition("://")
     if not separator or scheme not in SCHEMES:
         known = ", ".join(f"{known}:// ({load(known).EXAMPLE})" for known in SCHEMES)
-        raise RequestError("UnknownScheme", f"no source for {uri!r}; known are: {known}")
+        raise RequestError("UnknownScheme", f"no source for {plain(uri)!r}; known are: {known}")
     trust(job.environment)
     repository = load(scheme).connect(job)
     if repository.endpoint:

@@ -24,15 +24,15 @@ from slipway_runtime.errors import (
     TransientError,
 )
 from slipway_runtime.job import Job
-from slipway_runtime.log import LOGGER
+from slipway_runtime.log import LOGGER, plain
 from slipway_runtime.progress import format_bytes
 from slipway_runtime.sources import Listing, RemoteFile
 from slipway_runtime.web import (
     FORBIDDEN,
     NOT_FOUND,
-    PARTIAL_CONTENT,
     REQUEST_SECONDS,
     UNAUTHORIZED,
+    begins,
     is_passing,
     unanswered,
 )
@@ -55,7 +55,7 @@ def connect(job: Job) -> HubRepository:
     match = REPOSITORY.fullmatch(job.source)
     if match is None:
         raise RequestError(
-            "UnknownScheme", f"{job.source!r} is no address of the form hf://ORG/NAME, as in {EXAMPLE}"
+            "UnknownScheme", f"{plain(job.source)!r} is no address of the form hf://ORG/NAME, as in {EXAMPLE}"
         )
     _guard_requests(job)
     kind = DATASET if match[1] else "model"
@@ -119,7 +119,7 @@ class HubRepository:
             if response.is_error:
                 response.read()
             hf_raise_for_status(response)
-            skip = 0 if response.status_code == PARTIAL_CONTENT else start
+            skip = start - begins(response, start)
             for block in response.iter_bytes():
                 wanted += block
                 if len(wanted) >= skip + length:

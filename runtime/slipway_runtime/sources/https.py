@@ -25,15 +25,15 @@ from slipway_runtime.errors import (
     TransientError,
 )
 from slipway_runtime.job import Job
-from slipway_runtime.log import LOGGER
+from slipway_runtime.log import LOGGER, plain
 from slipway_runtime.pinning import PREFIX, changed_meanwhile, listing_pin, require_pin
 from slipway_runtime.resuming import Stream, bring
 from slipway_runtime.sources import Listing, RemoteFile
 from slipway_runtime.web import (
     FORBIDDEN,
     NOT_FOUND,
-    PARTIAL_CONTENT,
     UNAUTHORIZED,
+    begins,
     cuts,
     is_passing,
     open_client,
@@ -81,7 +81,7 @@ def read_address(source: str, mirror: str) -> Address:
         parts = urlsplit(source)
         _ = parts.port  # read as a number only when it is asked for
     except ValueError as error:
-        raise RequestError("UnknownScheme", f"{source!r} is no address: {error}") from error
+        raise RequestError("UnknownScheme", f"{plain(source)!r} is no address of a host") from error
     digest = DIGEST.fullmatch(parts.fragment)
     name = unquote(parts.path.rsplit("/", 1)[-1])
     problem = ""
@@ -145,7 +145,7 @@ class WebFile:
             return b""
         wanted = bytearray()
         with translated(self.endpoint, self.place), self._opened(f"bytes={start}-{end - 1}") as response:
-            skip = 0 if response.status_code == PARTIAL_CONTENT else start
+            skip = start - begins(response, start)
             for block in response.iter_bytes():
                 wanted += block
                 if len(wanted) >= skip + end - start:
@@ -161,8 +161,7 @@ class WebFile:
     @contextmanager
     def _stream(self, start: int) -> Iterator[Stream]:
         with self._opened(f"bytes={start}-" if start else "") as response:
-            begins = start if response.status_code == PARTIAL_CONTENT else 0
-            yield Stream(begins, response.iter_bytes())
+            yield Stream(begins(response, start), response.iter_bytes())
 
     @contextmanager
     def _opened(self, range_: str) -> Iterator[httpx2.Response]:

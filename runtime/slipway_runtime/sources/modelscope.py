@@ -28,13 +28,14 @@ from slipway_runtime.errors import (
     TransientError,
 )
 from slipway_runtime.job import Job
+from slipway_runtime.log import plain
 from slipway_runtime.resuming import Stream, bring
 from slipway_runtime.sources import Listing, RemoteFile
 from slipway_runtime.web import (
     FORBIDDEN,
     NOT_FOUND,
-    PARTIAL_CONTENT,
     UNAUTHORIZED,
+    begins,
     cuts,
     is_passing,
     open_client,
@@ -63,7 +64,7 @@ def connect(job: Job) -> ModelScopeRepository:
     if match is None:
         raise RequestError(
             "UnknownScheme",
-            f"{job.source!r} is no address of the form modelscope://ORG/NAME, as in {EXAMPLE}",
+            f"{plain(job.source)!r} is no address of the form modelscope://ORG/NAME, as in {EXAMPLE}",
         )
     return ModelScopeRepository(job, match[1], job.endpoint_of("modelscope") or PUBLIC_ENDPOINT)
 
@@ -105,7 +106,7 @@ class ModelScopeRepository:
             return b""
         wanted = bytearray()
         with self._opened(commit, file, f"bytes={start}-{end - 1}") as response:
-            skip = 0 if response.status_code == PARTIAL_CONTENT else start
+            skip = start - begins(response, start)
             for block in response.iter_bytes():
                 wanted += block
                 if len(wanted) >= skip + end - start:
@@ -120,7 +121,7 @@ class ModelScopeRepository:
             with self._asked(
                 self._url("repo"), _named(commit, file), f"bytes={start}-" if start else ""
             ) as response:
-                yield Stream(start if response.status_code == PARTIAL_CONTENT else 0, response.iter_bytes())
+                yield Stream(begins(response, start), response.iter_bytes())
 
         with translated(self.endpoint, f"{self.name} ({file.path})"):
             bring(file, target, stream, cuts())

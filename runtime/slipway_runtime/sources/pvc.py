@@ -17,7 +17,7 @@ from slipway_runtime import contract, files, model_card
 from slipway_runtime.copying import BLOCK, copy_bytes
 from slipway_runtime.errors import DataError, DeniedError, NotFoundError, RequestError
 from slipway_runtime.job import Job
-from slipway_runtime.log import LOGGER
+from slipway_runtime.log import LOGGER, plain
 from slipway_runtime.pinning import listing_pin, require_pin
 from slipway_runtime.sources import Listing, RemoteFile
 
@@ -35,7 +35,8 @@ def connect(job: Job) -> ClaimFolder:
     match = ADDRESS.fullmatch(job.source)
     if match is None:
         raise RequestError(
-            "UnknownScheme", f"{job.source!r} is no address of the form pvc://CLAIM/PATH, as in {EXAMPLE}"
+            "UnknownScheme",
+            f"{plain(job.source)!r} is no address of the form pvc://CLAIM/PATH, as in {EXAMPLE}",
         )
     root = Path(job.environment.get("SLIPWAY_ORIGIN") or contract.ORIGIN)
     return ClaimFolder(job.source, match[1], root, root / match[2].strip("/"))

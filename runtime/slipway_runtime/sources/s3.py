@@ -21,11 +21,12 @@ from urllib.parse import unquote
 from slipway_runtime.errors import DataError, NotFoundError, RequestError
 from slipway_runtime.files import CHUNK
 from slipway_runtime.job import Job
+from slipway_runtime.log import plain
 from slipway_runtime.pinning import listing_pin, require_pin
 from slipway_runtime.resuming import Stream, bring
 from slipway_runtime.s3_client import S3Client, read_xml
 from slipway_runtime.sources import Listing, RemoteFile
-from slipway_runtime.web import PARTIAL_CONTENT, cuts, translated
+from slipway_runtime.web import begins, cuts, translated
 
 EXAMPLE = "s3://models/qwen2.5-7b-instruct"
 ADDRESS = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])(?:/(.*))?")
@@ -68,7 +69,8 @@ def connect(job: Job) -> BucketFolder:
     folder = (match[2] or "").removesuffix("/") if match else ""
     if match is None or (folder and not _is_plain(folder)):
         raise RequestError(
-            "UnknownScheme", f"{job.source!r} is no address of the form s3://BUCKET/FOLDER, as in {EXAMPLE}"
+            "UnknownScheme",
+            f"{plain(job.source)!r} is no address of the form s3://BUCKET/FOLDER, as in {EXAMPLE}",
         )
     return BucketFolder(S3Client(job, match[1], job.source), folder)
 
@@ -99,9 +101,9 @@ class BucketFolder:
         end = min(start + length, file.size)
         if start >= end:
             return b""
-        with self._translated(file.path), self._opened(file, start, end) as (begins, blocks):
+        with self._translated(file.path), self._opened(file, start, end) as (first, blocks):
             content = b"".join(blocks)
-        return content[start - begins : end - begins]
+        return content[start - first : end - first]
 
     def download(self, commit: str, file: RemoteFile, target: Path) -> None:
         """Append what is missing to ``target``; cut connections are taken up again.
@@ -123,8 +125,8 @@ class BucketFolder:
 
     @contextmanager
     def _stream(self, file: RemoteFile, start: int) -> Iterator[Stream]:
-        with self._opened(file, start, file.size) as (begins, blocks):
-            yield Stream(begins, blocks)
+        with self._opened(file, start, file.size) as (first, blocks):
+            yield Stream(first, blocks)
 
     @contextmanager
     def _opened(self, file: RemoteFile, start: int, end: int) -> Iterator[tuple[int, Iterator[bytes]]]:
@@ -135,8 +137,7 @@ class BucketFolder:
             headers["If-Match"] = one.etag
         query = {"versionId": one.version} if one.version else {}
         with self.client.asked(file.path, one.key, query, headers) as response:
-            begins = start if response.status_code == PARTIAL_CONTENT else 0
-            yield begins, response.iter_raw()
+            yield begins(response, start), response.iter_raw()
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:

@@ -84,7 +84,8 @@ def bucket(objects: dict[str, bytes], **headers: str) -> Answer:
         if request.method == "HEAD":
             return httpx2.Response(200, headers={**marks, "Content-Length": str(len(content))})
         start = int(request.headers["Range"].removeprefix("bytes=").partition("-")[0])
-        return httpx2.Response(206, headers=marks, content=iter([content[start:]]))
+        part = {**marks, "Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+        return httpx2.Response(206, headers=part, content=iter([content[start:]]))
 
     return answer
 
