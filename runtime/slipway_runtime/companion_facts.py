@@ -32,6 +32,8 @@ REWRITING = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 UNMERGED = ("alora_invocation_tokens", "layer_replication", "use_bdlora", "use_qalora")
 """Of these what can't be merged into a base's weights either."""
+TARGET_LIMIT = 48
+"""Characters of a module's name that are kept of 16; a result has room for no more."""
 
 
 def adapter_facts(config: Mapping[str, Any], header: Header, *, merging: bool = False) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def adapter_facts(config: Mapping[str, Any], header: Header, *, merging: bool = 
         "rank": max(ranks),
         "hiddenSize": max(shown, default=0),
         "base": str(config.get("base_model_name_or_path") or "")[:256],
-        "targets": sorted(map(str, modules))[:16]
+        "targets": sorted(str(one)[:TARGET_LIMIT] for one in modules)[:16]
         if isinstance(modules, list)
         else [str(modules or "")[:256]],
         "whole": needs_peft(config),

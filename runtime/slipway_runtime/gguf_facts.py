@@ -19,7 +19,7 @@ from slipway_runtime.gguf_files import GGUF, Group, encode, levels_of
 from slipway_runtime.gguf_header import GgufHeader, read_header
 from slipway_runtime.gguf_types import FILE_TYPES
 from slipway_runtime.modality import EMBEDDING, TEXT, refusal
-from slipway_runtime.sources import RemoteFile
+from slipway_runtime.sources import LICENSE_LIMIT, RemoteFile
 
 PARALLEL: Final = 8
 """Requests at a time, for models in many parts."""
@@ -74,7 +74,7 @@ def gguf_facts(
     facts |= {
         "weightBytes": size,
         "downloadBytes": size,
-        "license": license_id or own,
+        "license": license_id or own[:LICENSE_LIMIT],
         "levels": encode(named),
     }
     return facts, len(group.files)

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from slipway_runtime import contract, files, log
-from slipway_runtime.errors import StageError, TerminatedError
+from slipway_runtime.errors import StageError, TerminatedError, ToolError
 from slipway_runtime.job import Job, read_job
 from slipway_runtime.progress import Progress, format_seconds
 
@@ -52,9 +52,10 @@ def run_stage(stage: str, environment: Mapping[str, str], clock: Callable[[], fl
         job = read_job(stage, environment, lambda name: Progress(name, sys.stdout, clock))
         secrets = job.secrets()
         log.configure(stage, secrets)
-        log.LOGGER.info("%s of %s begins", stage, job.source or job.model_name or "the model")
+        log.LOGGER.info("%s of %s begins", stage, log.plain(job.source) or job.model_name or "the model")
         with files.alone(job.store) if stage in WRITERS else nullcontext():
-            result = {"ok": True, "stage": stage, **_function(stage)(job)}
+            result = log.redact_values({"ok": True, "stage": stage, **_function(stage)(job)}, secrets)
+        require_room(result)
         code = int(contract.Exit.OK)
         log.LOGGER.info("%s done in %s: %s", stage, format_seconds(clock() - began), json.dumps(result))
     except StageError as error:
@@ -68,10 +69,27 @@ def run_stage(stage: str, environment: Mapping[str, str], clock: Callable[[], fl
         message = f"{type(error).__name__}: {error}. This is a bug: the Job's log has the traceback"
         result, code = failure(stage, "InternalError", message), int(contract.Exit.INTERNAL)
         log.LOGGER.exception("%s failed", stage)
-    write_result(
-        Path(environment.get("SLIPWAY_TERMINATION_LOG") or contract.TERMINATION_LOG), result, secrets
-    )
+    path = Path(environment.get("SLIPWAY_TERMINATION_LOG") or contract.TERMINATION_LOG)
+    write_result(path, log.redact_values(result, secrets))
     return code
+
+
+def require_room(result: dict[str, Any]) -> None:
+    """Refuse a result that the operator could not read whole: what names something bounds it where it reads.
+
+    Raises:
+        ToolError: InternalError, with the longest of what is in it.
+    """
+    size = len(_encode(result).encode())
+    if size <= contract.RESULT_LIMIT:
+        return
+    parts = result.get("facts", result).items()
+    longest = max(parts, key=lambda item: len(json.dumps(item[1])))[0]
+    raise ToolError(
+        "InternalError",
+        f"the result has {size} bytes, and {contract.RESULT_LIMIT} are kept of it: {longest} is too long. "
+        "What the model says of itself there has to be shorter",
+    )
 
 
 def failure(stage: str, reason: str, message: str) -> dict[str, Any]:
@@ -79,23 +97,25 @@ def failure(stage: str, reason: str, message: str) -> dict[str, Any]:
     return {"ok": False, "stage": stage, "reason": reason, "message": message}
 
 
-def write_result(path: Path, result: dict[str, Any], secrets: tuple[str, ...]) -> None:
+def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write the result as one line of JSON; a message too long for it loses its middle, never its JSON.
+
+    Secrets are out of it already: of one at the cut the half would stay.
 
     The kubelet reads the file after the container ended, so a plain write is enough; it can't be renamed,
     since it is a mount.
     """
-    text = _encode(result, secrets)
+    text = _encode(result)
     message, kept = result.get("message", ""), contract.RESULT_LIMIT
     while len(text.encode()) > contract.RESULT_LIMIT and kept:
         kept = kept * 9 // 10  # escapes and UTF-8 make bytes of a character's length anyone's guess
         half = kept // 2
-        text = _encode({**result, "message": f"{message[:half]} … {message[len(message) - half :]}"}, secrets)
+        text = _encode({**result, "message": f"{message[:half]} … {message[len(message) - half :]}"})
     path.write_text(text, encoding="utf-8")
 
 
-def _encode(result: dict[str, Any], secrets: tuple[str, ...]) -> str:
-    return log.redact(json.dumps(result, ensure_ascii=False, separators=(",", ":")), secrets)
+def _encode(result: dict[str, Any]) -> str:
+    return json.dumps(result, ensure_ascii=False, separators=(",", ":"))
 
 
 def _function(stage: str) -> Callable[[Job], dict[str, Any]]:

@@ -22,12 +22,15 @@ from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.pinning import PREFIX
 from slipway_runtime.registry import OCI_INDEX, OCI_MANIFEST, Registry
-from slipway_runtime.registry_reference import Reference, parse_reference, place_of
+from slipway_runtime.registry_reference import DIGEST, Reference, parse_reference, place_of
 from slipway_runtime.registry_upload import Blob, Upload
 
 EXAMPLE = "oci://registry.example.com/models/qwen"
 ENDPOINT = "push"
 """``SLIPWAY_ENDPOINT_PUSH`` is where a registry is reached from inside, its name in references staying."""
+
+RECORD_LIMIT = 1024
+"""Characters of what was kept beside; a longer one was not written by ``push``."""
 
 
 def push(job: Job, folder: Path, target: str, beside: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +92,9 @@ def recall(job: Job, target: str) -> dict[str, Any] | None:
         LOGGER.warning("%s:%s is an image of something else", reference.name, reference.tag)
         return None
     kept = {name: record[name] for name in ("sizeBytes", "files", "quality") if name in record}
+    if len(json.dumps(kept)) > RECORD_LIMIT or not DIGEST.fullmatch(artifact):
+        LOGGER.warning("%s:%s says more than Slipway keeps there", reference.name, reference.tag)
+        return None
     return {"image": f"{reference.name}@{found.digest}", "digest": artifact, **kept}
 
 
