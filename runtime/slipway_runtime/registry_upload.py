@@ -56,6 +56,10 @@ class _Body:
             self.seen(at)
 
 
+class OutOfStepError(TransientError):
+    """A part does not begin where the registry's upload ends."""
+
+
 class Upload:
     """Uploads into one repository. Its methods raise StageErrors only, and OSError for the local disk."""
 
@@ -104,6 +108,7 @@ class Upload:
         location, at, furthest, fruitless = self._begin(what), 0, 0, 0
         while at < blob.size:
             body = _Body(blob, at, min(at + self.chunk, blob.size), seen)
+            cut: Exception | None = None
             try:
                 location, came = self._part(location, body, what)
             except (RequestError, NotFoundError) as error:
@@ -113,13 +118,15 @@ class Upload:
                 return False
             except _passing() as error:
                 LOGGER.warning("%s was cut behind byte %d: %s", what, at, error)
-                fruitless += 1
-                if fruitless > FRUITLESS:
-                    raise
+                cut = error
                 time.sleep(self.pause)
-                location, came = self._where(location, at, what)
+                location, came = self._where(location, at, what, refused=isinstance(error, OutOfStepError))
             if came > furthest:
                 furthest, fruitless = came, 0
+            elif cut or came <= at:
+                fruitless += 1
+            if fruitless > FRUITLESS:
+                raise cut or self._stuck(what, at)
             at = came
         self._finish(location, blob, None, what)
         return True
@@ -133,15 +140,25 @@ class Upload:
         response = self._send("PATCH", location, what, headers, body)
         return _next(response, location), _received(response, body.end)
 
-    def _where(self, location: httpx2.URL, at: int, what: str) -> tuple[httpx2.URL, int]:
-        """Ask how many bytes have come; a registry that has forgotten begins anew."""
+    def _stuck(self, what: str, at: int) -> TransientError:
+        message = f"{self.registry.name} takes parts and keeps none of them: {what} stays at byte {at}"
+        return TransientError("HubUnavailable", f"{message}. It is tried again by itself")
+
+    def _where(self, location: httpx2.URL, at: int, what: str, *, refused: bool) -> tuple[httpx2.URL, int]:
+        """Ask how many bytes have come; anew begins what the registry has forgotten or can't say.
+
+        ``0-0`` is what some say of no byte, too; and ``refused`` is that ``at`` was no byte to go on from.
+        """
         try:
             response = self._send("GET", location, what, {})
         except (NotFoundError, RequestError):
             return self._begin(what), 0
         except _passing():
             return location, at  # the next part says whether it is back
-        return _next(response, location), _received(response, at)
+        came = _received(response, at)
+        if came == 1 or (refused and came == at):
+            return self._begin(what), 0
+        return _next(response, location), came
 
     def _begin(self, what: str) -> httpx2.URL:
         url = self.registry.url("blobs/uploads/")
@@ -180,7 +197,8 @@ class Upload:
             advice = "the registry is read-only" if status == NOT_ALLOWED else self.registry.login.advice()
             return DeniedError("PushRefused", f"{said}: {advice}. A user that may push is needed")
         if status == OUT_OF_STEP or is_passing(status):
-            return TransientError("HubUnavailable", f"{said}; it is tried again by itself")
+            passing = OutOfStepError if status == OUT_OF_STEP else TransientError
+            return passing("HubUnavailable", f"{said}; it is tried again by itself")
         if status == NOT_FOUND:
             return NotFoundError(
                 "RepositoryNotFound", f"{said}: make the repository or its project there first"
