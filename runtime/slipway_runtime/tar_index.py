@@ -18,6 +18,8 @@ WINDOW = 1 << 16
 """Bytes of a request: small files come with the header before them, weights are jumped over."""
 READS_LIMIT = 2000
 """Requests for one layer at most: models have fewer files, and a whole operating system more."""
+LONG_LIMIT, LONG_TOTAL = 1 << 20, 16 << 20
+"""Bytes of one extended header, and of all of a layer: they hold a name, and tarfile keeps them in memory."""
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 """Names of the image specification for what a layer removes."""
@@ -67,6 +69,24 @@ class Remote(io.RawIOBase):
         return len(found)
 
 
+class Headers(io.BufferedReader):
+    """What tarfile reads of it: headers, of which one may say itself how long it is."""
+
+    def __init__(self, remote: Remote, name: str) -> None:
+        super().__init__(remote, WINDOW)
+        self._name = name
+        self._long = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As in the base class; DataError for more than names need, before room is made for it."""
+        if size is None or size < 0 or size > LONG_LIMIT:
+            raise unsupported(self._name, f"a tar layer has a header of more than {LONG_LIMIT >> 20} MiB")
+        self._long += size if size > tarfile.BLOCKSIZE else 0
+        if self._long > LONG_TOTAL:
+            raise unsupported(self._name, f"a tar layer has headers of more than {LONG_TOTAL >> 20} MiB")
+        return super().read(size)
+
+
 def read_members(digest: str, size: int, read: Callable[[int, int], bytes], name: str) -> list[Member]:
     """Return the regular files of a tar of ``size`` bytes; ``read(start, length)`` gives its bytes.
 
@@ -78,7 +98,7 @@ def read_members(digest: str, size: int, read: Callable[[int, int], bytes], name
     members = []
     try:
         with (
-            io.BufferedReader(Remote(size, read, name), WINDOW) as file,
+            Headers(Remote(size, read, name), name) as file,
             tarfile.open(fileobj=file, mode="r:") as tar,
         ):
             for entry in tar:
