@@ -16,6 +16,10 @@ KEY = ".dockerconfigjson"
 HUB = "docker.io"
 HUB_HOSTS = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 """Names under which Docker's own tools keep and ask one registry."""
+HIDDEN = ("auth", "password", "identitytoken", "registrytoken")
+"""Keys of an entry that are secret."""
+SAYING = ("username", *HIDDEN)
+"""Keys of which an entry has one or more, unless it stands for nobody."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,20 @@ def hub_name(host: str) -> str:
 def find_credential(text: str, host: str, repository: str) -> Credential | None:
     """Return the entry for a host with its port and a repository; the longest path that matches, as kubelet.
 
+    None where there is none, or an empty one: it is for nobody in particular.
+
     Raises:
         ValueError: the text is no such configuration.
     """
-    found: dict[str, Credential] = {}
+    found: dict[str, dict[str, Any]] = {}
     for key, entry in _entries(text).items():
         place = key.removeprefix("https://").removeprefix("http://").rstrip("/")
         entry_host, _, path = place.partition("/")
         path = "" if path in {"v1", "v2"} else path
         if hub_name(entry_host) == hub_name(host) and f"{repository}/".startswith(f"{path}/" if path else ""):
-            found[path] = _credential(entry)
-    return found[max(found, key=len)] if found else None
+            found[path] = entry
+    best = found[max(found, key=len)] if found else {}
+    return _credential(best) if any(best.get(key) for key in SAYING) else None
 
 
 def hidden(text: str) -> set[str]:
@@ -60,9 +67,7 @@ def hidden(text: str) -> set[str]:
     except ValueError:
         return secrets
     for entry in entries.values():
-        secrets |= {
-            str(entry[key]) for key in ("auth", "password", "identitytoken", "registrytoken") if key in entry
-        }
+        secrets |= {str(entry[key]) for key in HIDDEN if key in entry}
         try:
             credential = _credential(entry)
         except ValueError:

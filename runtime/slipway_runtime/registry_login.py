@@ -118,7 +118,10 @@ class Login:
         yield request
 
     def _is_ours(self, request: httpx2.Request) -> bool:
-        return f"{request.url.scheme}://{request.url.netloc.decode()}" == self.place.url
+        import httpx2
+
+        # Origins: the port of a scheme and the case of a host are left out of requests' URLs.
+        return request.url.origin == httpx2.URL(self.place.url).origin
 
     def _token_request(self, challenge: Challenge) -> httpx2.Request:
         import httpx2

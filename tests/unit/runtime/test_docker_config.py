@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import json
 
+import httpx2
 import pytest
 
 from slipway_runtime.docker_config import KEY, Credential, find_credential, hidden
+from slipway_runtime.registry_login import Login
+from slipway_runtime.registry_reference import parse_reference, place_of
 from tests.support.registry_double import basic
 
 from .conftest import Bench
@@ -38,6 +41,28 @@ TEXT = json.dumps(
 )
 def test_an_entry_is_for_its_host_alone(host: str, repository: str, expected: Credential | None) -> None:
     assert find_credential(TEXT, host, repository) == expected
+
+
+@pytest.mark.parametrize(
+    ("repository", "expected"), [("acme/x", Credential("u", "p")), ("acme/open/x", None), ("other/x", None)]
+)
+def test_an_empty_entry_is_for_nobody_and_spoils_no_other(
+    repository: str, expected: Credential | None
+) -> None:
+    entries = {"ghcr.io": {}, "ghcr.io/acme": {"auth": basic("u:p")}, "ghcr.io/acme/open": {"auth": ""}}
+    assert find_credential(json.dumps({"auths": entries}), "ghcr.io", repository) == expected
+
+
+@pytest.mark.parametrize("name", ["ghcr.io", "ghcr.io:443", "GHCR.io"])
+@pytest.mark.parametrize("mirror", ["", "https://Mirror.example.com:443"])
+def test_a_registry_is_known_by_its_origin(name: str, mirror: str) -> None:
+    place = place_of(parse_reference(f"{name}/a/b", "x"), mirror)
+    login = Login(place, Credential("u", "p"))
+    ours = httpx2.Request("GET", f"{place.url}/v2/")
+    request = next(login.flow(ours))
+    assert login._is_ours(request)
+    for other in ("https://ghcr.io:444/v2/", "http://ghcr.io/v2/", "https://evil.example.com/v2/"):
+        assert not login._is_ours(httpx2.Request("GET", other))
 
 
 @pytest.mark.parametrize(
