@@ -36,6 +36,7 @@ from slipway_runtime.web import (
     cuts,
     is_passing,
     open_client,
+    read_start,
     translated,
 )
 
@@ -209,16 +210,14 @@ class Registry:
         return RequestError("HubRefused", said)
 
     def _read_bounded(self, response: httpx2.Response, what: str) -> bytes:
-        body = bytearray()
-        for block in response.iter_bytes():
-            body += block
-            if len(body) > MANIFEST_LIMIT:
-                raise DataError(
-                    "UnsupportedLayout",
-                    f"{what} of {self.name} has more than {MANIFEST_LIMIT >> 20} MiB, as much as registries "
-                    "have to keep",
-                )
-        return bytes(body)
+        body = read_start(response, MANIFEST_LIMIT)
+        if len(body) > MANIFEST_LIMIT:
+            raise DataError(
+                "UnsupportedLayout",
+                f"{what} of {self.name} has more than {MANIFEST_LIMIT >> 20} MiB, as much as registries "
+                "have to keep",
+            )
+        return body
 
     def _json(self, body: bytes, what: str) -> Mapping[str, Any]:
         try:

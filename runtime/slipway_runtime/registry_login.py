@@ -6,6 +6,7 @@ A credential goes to the registry's own host, and to a realm that is the same ho
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from slipway_runtime.docker_config import KEY, Credential, find_credential
 from slipway_runtime.errors import DeniedError, RequestError, TransientError
 from slipway_runtime.job import Job
 from slipway_runtime.registry_reference import Place
-from slipway_runtime.web import UNAUTHORIZED, is_passing
+from slipway_runtime.web import UNAUTHORIZED, is_passing, read_whole
 
 if TYPE_CHECKING:
     import httpx2
@@ -112,7 +113,6 @@ class Login:
             self._header = f"Basic {self.credential.basic}"
         else:
             answer = yield self._token_request(challenge)
-            answer.read()
             self._header = f"Bearer {self._token(answer)}"
         request.headers["Authorization"] = self._header
         yield request
@@ -152,7 +152,7 @@ class Login:
                 "TokenRejected", f"{realm} answered {status} instead of a token: {self.advice()}"
             )
         try:
-            document = answer.json()
+            document = json.loads(read_whole(answer))
             return str(document.get("token") or document["access_token"])
         except (ValueError, KeyError, AttributeError) as error:
             raise TransientError("HubUnavailable", f"{realm} answered without a token: {error}") from error

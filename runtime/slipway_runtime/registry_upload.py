@@ -18,7 +18,7 @@ from slipway_runtime.errors import (
 from slipway_runtime.log import LOGGER
 from slipway_runtime.registry import Registry, registry_words
 from slipway_runtime.resuming import FRUITLESS, PAUSE_SECONDS
-from slipway_runtime.web import FORBIDDEN, NOT_FOUND, UNAUTHORIZED, cuts, is_passing, translated
+from slipway_runtime.web import FORBIDDEN, NOT_FOUND, UNAUTHORIZED, cuts, is_passing, read_whole, translated
 
 if TYPE_CHECKING:
     import httpx2
@@ -178,12 +178,14 @@ class Upload:
         content: bytes | _Body | None = None,
     ) -> httpx2.Response:
         timeout = STORED_SECONDS if method == "PUT" else self.registry.client.timeout
-        response = self.registry.client.request(
+        with self.registry.client.stream(
             method, url, headers=dict(headers), content=content, timeout=timeout, follow_redirects=False
-        )
-        if not response.is_success:
-            raise self._from_answer(response, what)
-        return response
+        ) as response:
+            if not response.is_success:
+                response.read()
+                raise self._from_answer(response, what)
+            read_whole(response)  # nothing is in it, and the connection is free for the next part
+            return response
 
     def _from_answer(self, response: httpx2.Response, what: str) -> StageError:
         """Return our error for a registry that does not take something; it says who may push."""

@@ -22,7 +22,7 @@ from slipway_runtime.errors import (
 )
 from slipway_runtime.job import Job
 from slipway_runtime.pinning import changed_meanwhile
-from slipway_runtime.web import FORBIDDEN, NOT_FOUND, UNAUTHORIZED, is_passing, open_client
+from slipway_runtime.web import FORBIDDEN, NOT_FOUND, UNAUTHORIZED, is_passing, open_client, read_whole
 
 if TYPE_CHECKING:
     import httpx2
@@ -191,7 +191,7 @@ def read_xml(response: httpx2.Response) -> ET.Element:
     """Return the root of an answer; ToolError NotAHub when it is none, such as a login page."""
     try:
         # Of expat's own bounds against entities that multiply: since 2.4, and Python brings a later one.
-        return ET.fromstring(response.read())  # noqa: S314
+        return ET.fromstring(read_whole(response))  # noqa: S314
     except ET.ParseError as error:
         raise ToolError(
             "NotAHub",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from slipway_runtime.allowed_hosts import guard
-from slipway_runtime.errors import RequestError, TransientError
+from slipway_runtime.errors import RequestError, ToolError, TransientError
 
 if TYPE_CHECKING:
     import httpx2
@@ -19,6 +19,10 @@ PARTIAL_CONTENT, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 206, 401, 403, 404
 PASSING = frozenset({408, 425, 429})
 """4xx that say "later"; all others say the same however often they are asked."""
 SERVER_ERRORS = 500
+BODY_LIMIT = 32 << 20
+"""Bytes of a list: ten thousand files have a few megabytes."""
+SAID_LIMIT = 64 << 10
+"""Bytes that are read of what a server says when it refuses."""
 CONTENT_RANGE = re.compile(r"bytes\s+([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)")
 
 
@@ -49,7 +53,73 @@ def open_client(
         timeout=REQUEST_SECONDS,
         auth=sign,
         follow_redirects=sign is None,
-        event_hooks={"request": [guard(environment), *checks]},
+        event_hooks={"request": [guard(environment), *checks], "response": [_bound]},
+    )
+
+
+def _bound(response: httpx2.Response) -> None:
+    """Let no more than ``SAID_LIMIT`` bytes be read of an answer that isn't what was asked for.
+
+    The client itself reads refusals and redirects before it sends the next request. What one has compressed
+    is left so: it would become a thousand times longer.
+    """
+    if response.is_success:
+        return
+    if response.headers.get("Content-Encoding"):
+        del response.headers["Content-Encoding"]
+    _end_after(response, SAID_LIMIT)
+
+
+def read_whole(response: httpx2.Response, limit: int = BODY_LIMIT) -> bytes:
+    """Return the body of an answer that is no file, such as a list.
+
+    Raises:
+        ToolError: NotAHub, it has more than ``limit`` bytes, or as ``read_start``.
+    """
+    body = read_start(response, limit)
+    if len(body) > limit:
+        raise _no_answer(response, f"more than {limit >> 20} MiB, where a list or a few words belong")
+    return body
+
+
+def read_start(response: httpx2.Response, limit: int) -> bytes:
+    """Return the body of an answer; of one that has more than ``limit`` bytes one byte more.
+
+    Raises:
+        ToolError: NotAHub, it is compressed though nobody asked for that.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise _no_answer(response, f"something compressed ({encoding[:20]}), which was not asked for")
+    _end_after(response, limit + 1)
+    return response.read()
+
+
+def _end_after(response: httpx2.Response, limit: int) -> None:
+    """Have the body of an answer end after so many bytes."""
+    import httpx2
+
+    stream = cast("httpx2.SyncByteStream", response.stream)
+
+    class Start(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            left = limit
+            for block in stream:
+                yield block[:left]
+                left -= len(block)
+                if left <= 0:
+                    return
+
+        def close(self) -> None:
+            stream.close()
+
+    response.stream = Start()
+
+
+def _no_answer(response: httpx2.Response, what: str) -> ToolError:
+    return ToolError(
+        "NotAHub",
+        f"{response.url.host} answers with {what}. Correct its address, or let the proxy pass this host",
     )
 
 

@@ -10,6 +10,7 @@ file's ``Revision`` is the commit that last changed it; small files come whole, 
 
 from __future__ import annotations
 
+import json
 import re
 import weakref
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,7 @@ from slipway_runtime.web import (
     cuts,
     is_passing,
     open_client,
+    read_whole,
     translated,
 )
 
@@ -174,9 +176,9 @@ class ModelScopeRepository:
             translated(self.endpoint, f"{self.name} ({route})"),
             self._asked(self._url(route), query) as response,
         ):
-            response.read()
+            body = read_whole(response)
             try:
-                answer = response.json()
+                answer = json.loads(body)
                 return answer["Data"]
             except (ValueError, KeyError, TypeError) as error:
                 raise ToolError(
