@@ -36,8 +36,8 @@ class Credential:
 
 
 def hub_name(host: str) -> str:
-    """Return the host, docker.io for all of Docker Hub's."""
-    return HUB if host in HUB_HOSTS else host
+    """Return the host as hosts are compared, in lower case; docker.io for all of Docker Hub's."""
+    return HUB if host.lower() in HUB_HOSTS else host.lower()
 
 
 def find_credential(text: str, host: str, repository: str) -> Credential | None:

@@ -35,6 +35,7 @@ TEXT = json.dumps(
         ("ghcr.io", "acme/tiny", Credential("acme", "two")),
         ("ghcr.io", "acmeville/tiny", Credential("reader", "one")),
         ("registry-1.docker.io", "library/tiny", Credential("bot", 'pa"ss')),
+        ("GHCR.io", "acme/tiny", Credential("acme", "two")),
         ("ghcr.io:443", "acme/tiny", None),
         ("evil.example.com", "ghcr.io/acme", None),
     ],
