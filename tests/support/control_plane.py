@@ -133,6 +133,10 @@ class Api:
         while not all(self.plane.client.ready(self.plane.url + kind.path()) for kind in (MODEL, ARTIFACT)):
             assert time.monotonic() < deadline, "the API server does not serve the CRDs"
             time.sleep(0.1)
+        # What kubectl remembers of the kinds is from before, and "explain" believes it; this asks anew.
+        while "modeldeployments" not in self.must("api-resources", "--api-group=slipway.dev"):
+            assert time.monotonic() < deadline, "the API server does not list the CRDs' kinds"
+            time.sleep(0.1)
 
 
 @contextmanager
