@@ -11,11 +11,13 @@ import pytest
 from slipway.kube import Kube
 from slipway.observe.observed import ModelObserved
 from slipway.observe.observer import Observer
+from slipway.passes import model
 from slipway.passes.artifact import decide as decide_artifact
 from slipway.passes.outcome import Outcome
 from slipway.queue import Key
-from tests.unit.core.test_passes import NOW, SETTINGS, condition, created
-from tests.unit.core.test_upkeep import artifact, decide, served
+from tests.support.stage_results import FACTS
+from tests.unit.core.test_passes import NOW, SETTINGS, accepted, condition, created, planned
+from tests.unit.core.test_upkeep import GENERATIONS, artifact, decide, served
 
 Raw = dict[str, Any]
 
@@ -186,3 +188,23 @@ def test_another_wish_wakes_the_artifacts_of_the_one_before() -> None:
         metadata = {**meta, "name": "m", "uid": "u", "resourceVersion": version}
         observer.remember({**one, "metadata": metadata, "status": {"compare": compare, "replicas": version}})
         assert (Key("ModelArtifact", "n", "q8") in keys) == (version in ("1", "3"))
+
+
+def test_what_pruning_leaves_is_what_is_compared() -> None:
+    optimize = {"compare": ["Q8_0"], "prune": {"dropLayers": "50%"}}
+    seen = planned()
+    meta = {**seen.model["metadata"], "generation": next(GENERATIONS)}
+    raw = {**seen.model, "metadata": meta, "spec": {**seen.model["spec"], "optimize": optimize}}
+    seen = replace(seen, model=raw, revisions=(), known=seen.revisions[0])
+    pinned = next(one for one in model.decide(seen, SETTINGS, NOW).create)
+    seen, outcome = decide(replace(seen, revisions=(accepted(pinned),), known=None), replicas=0)
+    f16 = next(one for one in outcome.create if one["spec"]["recipe"].get("level") == "F16")
+    held = {one["metadata"]["name"]: artifact(one) for one in outcome.create}
+    held[f16["metadata"]["name"]]["status"]["sizeBytes"] = 163_000_000
+    seen, outcome = decide(replace(seen, artifacts=held))
+    (level,) = (one for one in outcome.create if one["spec"]["recipe"].get("level") == "Q8_0")
+    assert level["spec"]["expectedBytes"] < f16["spec"]["expectedBytes"] < FACTS["downloadBytes"]
+    held[level["metadata"]["name"]] = artifact(level)
+    held[level["metadata"]["name"]]["status"]["sizeBytes"] = 86_600_000
+    seen, outcome = decide(replace(seen, artifacts=held))
+    assert rows(outcome)["Q8_0"]["bitsPerWeight"] == "8.50"
