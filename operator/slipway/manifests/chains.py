@@ -97,8 +97,10 @@ def matrix_bytes(plan: Plan) -> int:
     return max(MATRIX_LEAST, plan.sizes.f16 // MATRIX_PART)
 
 
-def source_name(spec: ModelDeploymentSpec, commit: str) -> str:
-    """Name of the model's source artifact, from which something is made."""
+def first_name(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> str:
+    """Name of the model's first artifact, beside which its companions lie: known before their names are."""
+    if plan.source_files:
+        return artifact_chain(spec, commit, plan)[0].name
     source = [Made("source", None, 0)]
     return chain_of(spec.model.source, commit, source, on_claims(spec.store), code=_code(spec))[0].name
 
