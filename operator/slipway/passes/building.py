@@ -54,7 +54,11 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
         return None
     found = _gate(scene, chosen.pinned.plan, served, stays, draft)
     comparing.build(scene, chosen, draft, shut=found is None)
-    return found and replace(found, companions=companions.published(scene, chosen.pinned) or ())
+    beside = companions.published(scene, pinned)
+    if found and beside is None:
+        text = f"what is served beside the model is not there as {chosen.name} names it{stays}"
+        draft.fails(reasons.ARTIFACT_READY, reasons.BUILDING, text)
+    return replace(found, companions=beside) if found and beside is not None else None
 
 
 def _first(chain: list[ArtifactPlan], ready: set[str], held: Mapping[str, Raw]) -> ArtifactPlan | None:

@@ -104,7 +104,7 @@ def report(pinned: Pinned, draft: Draft) -> None:
 
 def whole_chain(scene: Scene, pinned: Pinned, chain: list[ArtifactPlan]) -> list[ArtifactPlan]:
     """The model's chain, then those of its companions."""
-    return manifests.with_companions(chain, scene.spec, pinned.companions, pinned.plan.form)
+    return manifests.with_companions(chain, scene.spec, pinned.companions, pinned.plan)
 
 
 def published(scene: Scene, pinned: Pinned) -> tuple[PublishedCompanion, ...] | None:

@@ -54,7 +54,7 @@ def test_what_a_model_shares_with_its_draft_is_there_once(plan: Plan) -> None:
     wish = spec(engine={"speculative": {"draft": {"source": "hf://acme/model"}}})
     chain = artifact_chain(wish, COMMIT, plan)
     (draft,) = companions(wish, FACTS, "gguf")
-    whole = with_companions(chain, wish, [draft], plan.form)
+    whole = with_companions(chain, wish, [draft], plan)
     assert [one.level for one in whole] == ["source", "F16", "Q4_K_M", "Q8_0"]
     assert whole[:3] == chain
 
