@@ -239,12 +239,17 @@ def _job(
         inputs = replace(inputs, secret=seen.credential.name)
     if stage in REMOTE_STAGES:
         inputs = replace(inputs, secret=(seen.artifact["spec"]["store"].get("secretRef") or {}).get("name"))
-    if seen.parent is not None:
-        inputs = replace(inputs, parent_claim=seen.parent["status"]["location"]["claim"])
-    claims = {name: raw["status"]["location"]["claim"] for name, raw in seen.inputs.items() if is_ready(raw)}
-    inputs = replace(inputs, inputs=claims)
+    elif seen.parent is not None:
+        inputs = replace(inputs, parent_claim=_claim_of(seen.parent))
+    read = {name: claim for name, raw in seen.inputs.items() if (claim := _claim_of(raw))}
+    inputs = replace(inputs, inputs=read)
     job = jobs.build_stage_job(_owner(seen.artifact), seen.artifact, stage, number, inputs, settings)
     return kueue.queued(job, dict(inputs.kueue))
+
+
+def _claim_of(artifact: Raw) -> str | None:
+    """Claim of a ready artifact; what is looked up first may have a parent that is only being made."""
+    return (artifact["status"].get("location") or {}).get("claim") if is_ready(artifact) else None
 
 
 def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:

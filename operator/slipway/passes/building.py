@@ -15,12 +15,13 @@ from slipway.errors import InvalidSpecError
 from slipway.manifests import artifacts, claims
 from slipway.manifests.artifacts import ArtifactPlan
 from slipway.manifests.companions import model_chain
+from slipway.manifests.jobs import DATA, form_of
 from slipway.manifests.owner import Owner
 from slipway.manifests.places import place_of
 from slipway.manifests.revision import Pinned
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
-from slipway.passes import attempt, companions, comparing, planning
+from slipway.passes import attempt, companions, comparing, planning, results
 from slipway.passes.artifact import is_ready
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
@@ -211,21 +212,29 @@ def _never_measured(plan: Plan) -> str:
 def _whole_loss(scene: Scene, served: list[ArtifactPlan]) -> tuple[str | None, str]:
     """The loss of all steps of the chain together, or None and why one of them is not known.
 
-    Each is measured against what it was made from, so their ratios multiply.
+    Each is measured against what it was made from. What was found in a registry has parents that were never
+    made here, or are now, to compare levels: it says itself what its whole chain lost.
     """
-    ratio, found = 1.0, False
+    whole, losses, missing = None, list[str](), ""
     for one in served:
         artifact = scene.seen.artifacts.get(one.name)
-        if artifact is None:  # what is served was found in a registry: its parents were never made here
-            if one.made.method not in ("source", GGUF):
-                return None, f"{one.level}: what it lost was measured where it was made"
+        status: dict[str, Any] = (artifact or {}).get("status") or {}
+        if not is_ready(artifact):
+            missing = missing or (one.level if _may_lose(one) else "")
             continue
-        status = artifact["status"]
         if why := status.get("qualityUnknown"):
             return None, f"{one.level}: {why}"
-        if loss := (status.get("quality") or {}).get("loss"):
-            ratio, found = ratio * (1 + float(loss.rstrip("%")) / 100), True
-    return (f"{100 * (ratio - 1):.1f}%" if found else None), ""
+        whole = status.get("chainLoss")
+        losses += [loss] if (loss := (status.get("quality") or {}).get("loss")) else []
+    if missing:
+        return whole, "" if whole else f"{missing}: what it lost was measured where it was made"
+    return (results.together(losses) if losses else None), ""
+
+
+def _may_lose(plan: ArtifactPlan) -> bool:
+    """Whether a step on the way to what is served may cost quality: not another form, model or data."""
+    method = plan.made.method
+    return method not in ("source", GGUF, *results.LOSSLESS) and form_of(method) != DATA
 
 
 def _too_much(plan: ArtifactPlan, loss: str | None, gate: str, unknown: str) -> str:
