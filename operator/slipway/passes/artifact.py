@@ -119,8 +119,8 @@ def _build(
         return
     if stage is not None and settings.network_policy:
         draft.apply.append(network.build_artifact_job_policy(_owner(seen.artifact), seen.artifact, settings))
-    where = _circumstances(seen, users)
     while stage is not None:
+        where = _circumstances(seen, users, stage)
         wished = _job(seen, users, settings, stage=stage, number=1)
         step = attempt.advance(seen.jobs, stage, where, wished, draft)
         if stage == "evaluate" and _given_up(step, draft):
@@ -179,11 +179,12 @@ def is_ready(artifact: Raw | None) -> bool:
     return any(one["type"] == reasons.READY and one["status"] == "True" for one in conditions)
 
 
-def _circumstances(seen: ArtifactObserved, users: tuple[User, ...]) -> Circumstances:
+def _circumstances(seen: ArtifactObserved, users: tuple[User, ...], stage: str) -> Circumstances:
     marks = [user.model["metadata"].get("annotations", {}).get(tries.RETRY, "") for user in users]
     own = seen.artifact["metadata"].get("annotations", {}).get(tries.RETRY, "")
     retry = ",".join(mark for mark in (own, *marks) if mark)
-    return Circumstances(seen.artifact["metadata"]["name"], seen.credential, retry[:256])
+    secret = seen.store_credential if stage in REMOTE_STAGES else seen.credential
+    return Circumstances(seen.artifact["metadata"]["name"], secret, retry[:256])
 
 
 def _under_way(

@@ -153,7 +153,7 @@ def _move(scene: Scene, chain: list[ArtifactPlan], ready: set[str], draft: Draft
     for one in chain:
         artifact = scene.seen.artifacts.get(one.name)
         wished = artifacts.build_artifact(one, [scene.owner], scene.owner.namespace)["spec"].get("store")
-        if artifact is None or (artifact["spec"].get("store") or {}) == (wished or {}):
+        if artifact is None or _same_store(artifact["spec"].get("store"), wished, one.name in ready):
             continue
         owners = {ref["uid"] for ref in artifact["metadata"].get("ownerReferences", ())}
         if one.name not in ready and owners <= {scene.owner.uid}:
@@ -161,6 +161,13 @@ def _move(scene: Scene, chain: list[ArtifactPlan], ready: set[str], draft: Draft
         else:
             stay.append(one.name)
     return f"; the store of ModelArtifact {', '.join(stay)} stays, delete it to move" if stay else ""
+
+
+def _same_store(held: Raw | None, wished: Raw | None, ready: bool) -> bool:
+    """Whether an artifact is where it should be; of a ready one pods take the Secret that the spec names."""
+    left_out = {"secretRef"} if ready else set[str]()
+    held, wished = ({k: v for k, v in (one or {}).items() if k not in left_out} for one in (held, wished))
+    return held == wished
 
 
 def _gate(
@@ -184,9 +191,8 @@ def _gate(
     warning = f"; how much it lost is not known: {unknown}" if unknown else ""
     reason = reasons.QUALITY_UNKNOWN if unknown else reasons.BUILT
     draft.holds(reasons.ARTIFACT_READY, reason, text + warning)
-    return PublishedArtifact(
-        plan.name, place_of(scene.seen.artifacts[plan.name]), status["digest"], plan.level
-    )
+    place = place_of(scene.seen.artifacts[plan.name], scene.spec.store)
+    return PublishedArtifact(plan.name, place, status["digest"], plan.level)
 
 
 def _came_so(plan: ArtifactPlan, gate: str) -> str:
