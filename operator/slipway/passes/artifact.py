@@ -235,7 +235,7 @@ def _progress(stage: str, step: Step, said: Mapping[str, Any]) -> dict[str, Any]
 def _job(
     seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, *, stage: str, number: int
 ) -> Raw:
-    inputs = _of_first(users, seen.artifact["metadata"]["name"])
+    inputs = _of_first(users, seen.artifact)
     if stage == "fetch" and seen.credential:
         inputs = replace(inputs, secret=seen.credential.name)
     if stage in REMOTE_STAGES:
@@ -253,7 +253,7 @@ def _claim_of(artifact: Raw) -> str | None:
     return (artifact["status"].get("location") or {}).get("claim") if is_ready(artifact) else None
 
 
-def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:
+def _of_first(users: tuple[User, ...], artifact: Raw) -> jobs.StageInputs:
     """Where Jobs of the first user run, and facts of what is made."""
     for user in users:
         try:
@@ -265,5 +265,6 @@ def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:
         found = jobs.StageInputs(placement=where, kueue=tuple(kueue.labels_of(user.model).items()))
         if pinned is None:
             return found
-        return replace(found, facts=pinned.facts_of(artifact), parent_claim=pinned.anchor(artifact))
+        facts = pinned.facts_of(artifact["metadata"]["name"])
+        return replace(found, facts=facts, parent_claim=pinned.anchor(artifact))
     return jobs.StageInputs()
