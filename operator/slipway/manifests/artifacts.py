@@ -145,7 +145,7 @@ def lies_beside(artifact: Mapping[str, Any]) -> bool:
     source, store = spec["source"], Store.model_validate(spec.get("store") or {})
     code = source.get("code") is True
     (anywhere,) = chain_of(source["uri"], source["commit"], [Made("source", None, 0)], store, code=code)
-    return spec["recipe"] == {"method": "source"} and artifact["metadata"]["name"] != anywhere.name
+    return bool(spec["recipe"]["method"] == "source" and artifact["metadata"]["name"] != anywhere.name)
 
 
 def remote_uri(artifact: Mapping[str, Any]) -> str:
