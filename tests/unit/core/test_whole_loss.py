@@ -10,6 +10,8 @@ import pytest
 
 from slipway.observe.observed import ModelObserved
 from slipway.passes import artifact, model, results
+from tests.unit.core import test_companions as companions
+from tests.unit.core.test_merged import MERGING
 from tests.unit.core.test_passes import NOW, SETTINGS, accepted, condition, ended, mdl, planned
 from tests.unit.core.test_remote_store import FOUND, IMAGE, OCI, env, job_in, made_by, observed, pinned
 from tests.unit.core.test_upkeep import GENERATIONS, READY, of_kind
@@ -83,6 +85,18 @@ def test_a_matrix_that_was_never_made_here_costs_nothing() -> None:
     assert of_kind(model.decide(seen, SETTINGS, NOW), "Deployment") is not None
 
 
+def test_a_merge_that_was_never_made_here_costs_nothing() -> None:
+    raw = companions.mdl(MERGING)
+    raw["metadata"]["uid"] = "merged-and-kept"
+    raw["spec"] |= {"optimize": {"maxQualityLoss": "5%"}, "store": OCI}
+    seen, outcome = companions.pinned(raw, companions.inspected(), companions.ADAPTER)
+    seen = replace(seen, revisions=(accepted(outcome.create[0]),))
+    (made,) = (one for one in companions.decide(seen).create if one["kind"] == "ModelArtifact")
+    outcome = companions.decide(replace(seen, artifacts={made["metadata"]["name"]: found(made)}))
+    assert of_kind(outcome, "Deployment") is not None
+    assert (outcome.status or {})["qualityLoss"] == "1.0%"
+
+
 def of(method: str, level: str | None, **status: Any) -> Raw:
     recipe = {"method": method, **({"level": level} if level else {})}
     return {"metadata": {"name": method}, "spec": {"recipe": recipe}, "status": status}
@@ -142,5 +156,6 @@ def test_what_is_looked_up_needs_no_parent_that_is_ready(status: Raw | None) -> 
     seen = pinned(OCI)
     (made,) = made_by(seen)
     parent = accepted(made) if status is None else {**accepted(made), "status": status}
-    job = job_in(artifact.decide(observed(seen, made, {}, parent=parent), SETTINGS, NOW))
+    asked = observed(seen, made, {}, parent=parent, inputs={"imatrix": parent})
+    job = job_in(artifact.decide(asked, SETTINGS, NOW))
     assert job["metadata"]["name"].endswith("-recall-1")
