@@ -288,7 +288,7 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
         objects += [artifact, build_claim(owner, artifact, settings)]
         if settings.network_policy:
             objects.append(build_artifact_job_policy(owner, artifact, settings))
-        parent = one.parent or pinned.anchor(one.name)
+        parent = one.parent or pinned.anchor(artifact)
         own = replace(inputs, parent_claim=parent, inputs=one.made.inputs, facts=pinned.facts_of(one.name))
         objects += [build_stage_job(owner, artifact, stage, 1, own, settings) for stage in stages(artifact)]
     return objects

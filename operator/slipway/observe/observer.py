@@ -156,6 +156,7 @@ class Observer:
             children=self.store(resources.NETWORK_POLICY).find(f"owner:{artifact['metadata']['uid']}"),
             jobs=await self._jobs(artifact["metadata"]["uid"]),
             credential=None if parent else await self._reads.shared_credential(artifact, found),
+            store_credential=await self._reads.store_credential(artifact),
             holders=holders,
             holding=self._ended_jobs(holders),
         )

@@ -115,5 +115,5 @@ def published(scene: Scene, pinned: Pinned) -> tuple[PublishedCompanion, ...] | 
         if artifact is None or not is_ready(artifact):
             return None
         digest = artifact["status"]["digest"]
-        found.append(manifests.published_companion(one, place_of(artifact), digest))
+        found.append(manifests.published_companion(one, place_of(artifact, scene.spec.store), digest))
     return tuple(found)
