@@ -1,4 +1,4 @@
-"""What reaches the registry that keeps artifacts: whose endpoint, which hosts, which Jobs, with which Secret."""
+"""What reaches the registry that keeps artifacts: whose endpoint, which hosts, which Jobs, which Secrets."""
 
 from __future__ import annotations
 
