@@ -268,7 +268,7 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
     from slipway.manifests.claims import build_claim
     from slipway.manifests.companions import model_chain, with_companions
     from slipway.manifests.jobs import StageInputs, build_stage_job, stages
-    from slipway.manifests.network import build_artifact_job_policy
+    from slipway.manifests.network import build_artifact_job_policies
     from slipway.manifests.owner import Owner
     from slipway.manifests.placement import job_placement
     from slipway.plan.memory import logits_bytes
@@ -287,7 +287,7 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
         owner = Owner(API_VERSION, "ModelArtifact", one.name, "", given.namespace)
         objects += [artifact, build_claim(owner, artifact, settings)]
         if settings.network_policy:
-            objects.append(build_artifact_job_policy(owner, artifact, settings))
+            objects += build_artifact_job_policies(owner, artifact, settings)
         parent = one.parent or pinned.anchor(artifact)
         own = replace(inputs, parent_claim=parent, inputs=one.made.inputs, facts=pinned.facts_of(one.name))
         objects += [build_stage_job(owner, artifact, stage, 1, own, settings) for stage in stages(artifact)]

@@ -118,7 +118,7 @@ def _build(
         draft.fields["stage"] = stage
         return
     if stage is not None and settings.network_policy:
-        draft.apply.append(network.build_artifact_job_policy(_owner(seen.artifact), seen.artifact, settings))
+        draft.apply += network.build_artifact_job_policies(_owner(seen.artifact), seen.artifact, settings)
     while stage is not None:
         where = _circumstances(seen, users, stage)
         wished = _job(seen, users, settings, stage=stage, number=1)
