@@ -41,7 +41,7 @@ def make_folder(
         DataError: BrokenWeights, safetensors refuse what they are given; and what ``make`` raises.
         StoreFullError: StoreFull.
     """
-    with files.full_disk_as_store_full(job.store), _safetensors_refusals(job):
+    with files.full_disk_as_store_full(job.store):
         done = _find_made(job)
         if done is not None:
             return {**_summary(done), **_kept(job, made), "resumed": True}
@@ -53,7 +53,8 @@ def make_folder(
             files.check_space(job.store, expected_bytes)
         temporary.mkdir()
         try:
-            make(temporary)
+            with files.full_disk_as_store_full(job.store), _safetensors_refusals(job):  # while it is full
+                make(temporary)
             entries = list_entries(temporary)
             files.commit(temporary, job.work / FOLDER)
         finally:

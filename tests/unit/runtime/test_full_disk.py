@@ -62,13 +62,16 @@ def test_a_disk_that_is_full_is_named_with_its_figures(disk: Path) -> None:
 
 def test_a_disk_that_safetensors_find_full_is_a_full_store(bench: Bench, disk: Path) -> None:
     job = bench.job("quantize", SLIPWAY_STORE=str(disk), SLIPWAY_METHOD="awq", SLIPWAY_LEVEL="W4A16")
+
+    def make(folder: Path) -> None:
+        (folder / "config.json").write_bytes(bytes(WEIGHTS))
+        save_file({"a": np.zeros(DISK, np.uint8)}, folder / "model.safetensors")
+
     with pytest.raises(StoreFullError) as caught:
-        make_folder(
-            job,
-            0,
-            lambda folder: save_file({"a": np.zeros(2 * DISK, np.uint8)}, folder / "model.safetensors"),
-        )
+        make_folder(job, 0, make)
     assert (caught.value.reason, caught.value.code) == ("StoreFull", 73)
+    whole = format_bytes(DISK)
+    assert f"{whole} of {whole} free" not in caught.value.message, "figures are those of the full disk"
     assert [path.name for path in (disk / "work").iterdir()] == []
 
 
