@@ -196,9 +196,15 @@ def _remote(artifact: dict[str, Any], stage: str, settings: Settings) -> dict[st
     env = {"SLIPWAY_PUSH_TO": remote_uri(artifact)}
     if settings.store_endpoint:
         env["SLIPWAY_ENDPOINT_PUSH"] = settings.store_endpoint
-    if stage == "push" and (quality := (artifact.get("status") or {}).get("quality")):
-        env["SLIPWAY_QUALITY"] = json.dumps(quality, sort_keys=True, separators=(",", ":"))
+    if stage == "push" and (measured := _measured(artifact.get("status") or {})):
+        env["SLIPWAY_QUALITY"] = json.dumps(measured, sort_keys=True, separators=(",", ":"))
     return env
+
+
+def _measured(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured, the loss of the whole chain, or why it is not known: no parent is kept there."""
+    more = {key: status[key] for key in ("chainLoss", "qualityUnknown") if status.get(key)}
+    return {**(status.get("quality") or {}), **more}
 
 
 def build_benchmark_job(

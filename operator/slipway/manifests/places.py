@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.api.modeldeployment import REMOTE, Store
 from slipway.manifests import pod, sources
 from slipway.plan.quantities import MIB, bytes_text, round_up
 from slipway.settings import Settings
@@ -41,11 +42,20 @@ class Place:
     bytes: int = 0
 
 
-def place_of(artifact: Mapping[str, Any]) -> Place:
-    """Where a ready ModelArtifact lies."""
+def place_of(artifact: Mapping[str, Any], store: Store | None = None) -> Place:
+    """Where a ready ModelArtifact lies.
+
+    Args:
+        artifact: as the API server returns it.
+        store: of the model that mounts it: the Secret that it names now opens what is kept there, not the one
+            of whoever made the artifact.
+    """
     status = artifact["status"]
     found = status["location"]
-    secret = ((artifact["spec"].get("store") or {}).get("secretRef") or {}).get("name", "")
+    kept = artifact["spec"].get("store") or {}
+    secret = (kept.get("secretRef") or {}).get("name", "")
+    if store and store.type in REMOTE and (store.type, store.repository) == _where(kept):
+        secret = store.secret_ref.name if store.secret_ref else ""
     image, uri = found.get("image") or "", found.get("uri") or ""
     return Place(
         claim=found.get("claim") or "",
@@ -55,6 +65,10 @@ def place_of(artifact: Mapping[str, Any]) -> Place:
         secret=secret,
         bytes=int(status.get("sizeBytes") or 0),
     )
+
+
+def _where(store: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return store.get("type"), store.get("repository")
 
 
 def volume(name: str, place: Place, settings: Settings) -> dict[str, Any]:
