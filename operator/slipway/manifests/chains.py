@@ -14,7 +14,7 @@ from slipway.plan.facts import ModelFacts
 from slipway.plan.memory import LEVEL_BITS, sizes
 from slipway.plan.merging import merged
 from slipway.plan.pruning import prune_of, prune_options, pruned_facts
-from slipway_runtime.contract import MATRIX, MERGED, NEED_MATRIX, SHORT, SPARSE
+from slipway_runtime.contract import MATRIX, MERGED, NEED_MATRIX, NO_MATRIX, SHORT, SPARSE
 from slipway_runtime.methods import GGUF
 
 MATRIX_PART = 128
@@ -54,12 +54,13 @@ def compared_artifacts(
     llama.cpp is served, or the model comes quantised.
     """
     levels = (spec.optimize.compare if spec.optimize else None) or []
+    wished = bool(spec.optimize and spec.optimize.imatrix)
     found: dict[str, ArtifactPlan] = {}
     if plan.form == GGUF and not facts.quantization and not plan.source_files:
         left = pruned_facts(spec, facts)
         for level in levels:
             if level in LEVEL_BITS:
-                matrix = level in NEED_MATRIX
+                matrix = level in NEED_MATRIX or (wished and level not in NO_MATRIX)
                 other = replace(plan, level=level, sizes=sizes(left, level), imatrix=matrix)
                 chain = _chain(spec, commit, other, on_claims(spec.store), companions, {})
                 found |= {one.name: one for one in chain}
