@@ -48,7 +48,8 @@ Everything else comes by environment:
   SLIPWAY_LEVEL             Q4_K_M, Q8_0, W4A16, ...          (the same; fetch: of GGUF files)
   SLIPWAY_OPTIONS           {{"groupSize": "128"}}              (the same)
   SLIPWAY_PUSH_TO           oci://REGISTRY/NAME[:TAG], an image for nodes to mount   (recall, push)
-  SLIPWAY_ENDPOINT_PUSH     where that registry is reached, if not by its name        (publish)
+  SLIPWAY_ENDPOINT_PUSH     where that registry is reached, if not by its name        (recall, push)
+  SLIPWAY_COPY=true, SLIPWAY_DIGEST   the source is an image that push made, of this artifact   (fetch)
   SLIPWAY_EXPECTED_BYTES    bytes to be written, for the check of free space
   SLIPWAY_THREADS           threads of llama.cpp's tools; the CPU limit
   SLIPWAY_IMATRIX_CHUNKS    windows of 512 tokens for an importance matrix

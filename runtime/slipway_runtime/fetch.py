@@ -14,8 +14,10 @@ from typing import Any
 
 from slipway_runtime import files, remote_code
 from slipway_runtime.companion_files import holds_tensors, select
+from slipway_runtime.contract import MANIFEST
 from slipway_runtime.errors import DataError
 from slipway_runtime.gguf_fetch import Level, finish
+from slipway_runtime.image_copy import PublishedImage, is_copy
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.sources import RemoteFile, Repository, connect, verify
@@ -31,6 +33,8 @@ TRIES = 2
 def fetch(job: Job) -> dict[str, Any]:
     """Download, verify and publish the commit's files: of GGUF files those of SLIPWAY_LEVEL alone.
 
+    With SLIPWAY_COPY the source is an image of ours, and all its files are published as they were.
+
     Returns:
         ``{"sizeBytes", "digest", "files"}``, plus ``"resumed": True`` when everything was there already.
     """
@@ -42,18 +46,15 @@ def fetch(job: Job) -> dict[str, Any]:
 
 
 def _fetch(job: Job) -> dict[str, Any]:
+    if is_copy(job):
+        return _copy(job)
     repository: Repository = Level(connect(job), job.source, job.level) if job.level else connect(job)
     listing = repository.list_files(job.revision)
     if job.level:
         selected = [*listing.files]
     else:
         selected = [*select(listing.files), *(remote_code.python_files(listing) if job.trusts_code else ())]
-    folder = prepare_folder(job.store / "partial", listing.commit, selected)
-    total = sum(file.size for file in selected)
-    files.check_space(job.store, total - downloaded_bytes(folder, selected))
-    with job.progress.sampling(lambda: downloaded_bytes(folder, selected), total):
-        entries = fetch_all(repository, listing.commit, selected, folder)
-        verify(repository, [(file, folder / file.path) for file in selected])
+    folder, entries = _bring(job, repository, listing.commit, selected)
     for file in selected:
         if holds_tensors(file.path):
             check_weights(folder / file.path)
@@ -62,6 +63,30 @@ def _fetch(job: Job) -> dict[str, Any]:
     level = {"level": job.level} if job.level else {}
     recipe = {"source": job.source, "revision": listing.commit, **level}
     files.write_manifest(folder, entries, "fetch", recipe)
+    return _publish(job, folder, entries)
+
+
+def _copy(job: Job) -> dict[str, Any]:
+    """Every file of an artifact that was pushed, with its own manifest: it has the same digest again."""
+    repository = PublishedImage(job)
+    listing = repository.list_files(job.revision)
+    folder, entries = _bring(job, repository, listing.commit, [*listing.files])
+    return _publish(job, folder, [entry for entry in entries if entry.path != MANIFEST])
+
+
+def _bring(
+    job: Job, repository: Repository, commit: str, selected: list[RemoteFile]
+) -> tuple[Path, list[files.FileEntry]]:
+    folder = prepare_folder(job.store / "partial", commit, selected)
+    total = sum(file.size for file in selected)
+    files.check_space(job.store, total - downloaded_bytes(folder, selected))
+    with job.progress.sampling(lambda: downloaded_bytes(folder, selected), total):
+        entries = fetch_all(repository, commit, selected, folder)
+        verify(repository, [(file, folder / file.path) for file in selected])
+    return folder, entries
+
+
+def _publish(job: Job, folder: Path, entries: list[files.FileEntry]) -> dict[str, Any]:
     shutil.rmtree(job.published, ignore_errors=True)  # without a manifest it is nobody's
     files.commit(folder, job.published)
     _note(folder).unlink()

@@ -31,6 +31,15 @@ BY_PEFT: Final = (
 """Options of an adapter that take more than its matrices to merge: PEFT does it, with the whole model."""
 BASE_LAYER: Final = ".base_layer."
 """In the name of a copy of the base's own tensor: PEFT writes those of embeddings that an adapter changes."""
+PATTERN: Final = re.compile(
+    r"(?:(?:[\w.-]|\\[.dwDW]|\[[^\[\]\\]+\])(?:[*+?]\??|\{\d{1,3}(?:,\d{0,3})?\})?|\((?:\?:)?|[)|^$])+"
+)
+"""What names modules in an adapter: names and regular expressions in which nothing is repeated but one
+character, as the time of others has no bound."""
+PATTERN_LIMIT: Final = 200
+"""Characters of a pattern, and of a module's name that one is held against."""
+BRANCHES: Final = 3
+"""Groups and repetitions of a pattern: the time grows with its length to that power."""
 MATRIX: Final = 2
 """Dimensions of a tensor that low-rank matrices add to."""
 
@@ -106,7 +115,33 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise DataError("BrokenConfig", f"{path} is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise DataError("BrokenConfig", f"{path} is no JSON object")
+    for name in ("alpha_pattern", "rank_pattern"):
+        patterns = value.get(name)
+        for key in patterns if isinstance(patterns, dict) else ():
+            require_pattern(name, key)
     return value
+
+
+def require_pattern(field: str, pattern: str) -> None:
+    """Refuse what is no regular expression, or one that may take for ever; DataError NotAnAdapter.
+
+    PEFT matches them with ``re``, too, which knows no limit of time: so both are spared them.
+    """
+    safe = len(pattern) <= PATTERN_LIMIT and PATTERN.fullmatch(pattern) is not None
+    branches = sum(pattern.count(one) for one in "(*+?{") - pattern.count("(?:")
+    if safe and branches <= BRANCHES:
+        try:
+            re.compile(rf"(.*\.)?({pattern})")
+        except re.error:
+            pass
+        else:
+            return
+    raise DataError(
+        "NotAnAdapter",
+        f"{ADAPTER_CONFIG} names modules in {field} by {pattern[:60]!r}: only names and simple regular "
+        f"expressions are taken, with {BRANCHES} groups and repetitions at most and no repeated group. Name "
+        "each module there by the end of its name",
+    )
 
 
 def read_changes(wish: Wish, base: Mapping[str, Stored]) -> dict[str, Change]:
@@ -195,14 +230,17 @@ def _product(
 
 
 def scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """Return alpha / r, or alpha / sqrt(r) with ``use_rslora``; DataError when alpha is no number.
+    """Return alpha / r, or alpha / sqrt(r) with ``use_rslora``; DataError NotAnAdapter when it can't be.
 
     ``alpha_pattern`` names modules by the end of their name or a regular expression for it
     (``get_pattern_key`` of PEFT); the first that fits counts.
     """
     pattern = config.get("alpha_pattern")
     alpha = config.get("lora_alpha")
+    if pattern and len(module) > PATTERN_LIMIT:
+        raise DataError("NotAnAdapter", f"the adapter has a module of {len(module)} characters")
     for key, value in pattern.items() if isinstance(pattern, dict) else ():
+        require_pattern("alpha_pattern", key)
         if re.fullmatch(rf"(.*\.)?({key})", module):
             alpha = value
             break

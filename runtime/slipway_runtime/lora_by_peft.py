@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway_runtime.errors import DataError
+from slipway_runtime.tensors import read_tensors, require_numbers
 
 if TYPE_CHECKING:
     from slipway_runtime.lora import Wish
@@ -36,6 +37,8 @@ def merge_whole(base: Path, wishes: Sequence[Wish], progress: Progress, target: 
     model.save_pretrained(target, max_shard_size=max(largest_shard(base), 1 << 20))
     for path in target.glob("*.safetensors"):
         path.chmod(0o644)  # the library makes it for its owner alone, and engines are other users
+        for name, stored in read_tensors(path).items():
+            require_numbers(name, stored)
     progress.report(1, 1)
 
 

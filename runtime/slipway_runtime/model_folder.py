@@ -6,13 +6,15 @@ a record vouches for is whole. Called by methods, evaluate and publish; of one G
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from slipway_runtime import files
-from slipway_runtime.errors import NotFoundError
+from slipway_runtime.errors import DataError, NotFoundError
 from slipway_runtime.files import FileEntry
 from slipway_runtime.job import Job
 
@@ -20,21 +22,29 @@ FOLDER = "model"
 MAKERS = ("merge", "prune", "distill", "imatrix", "quantize")
 
 
-def make_folder(job: Job, expected_bytes: int, make: Callable[[Path], None]) -> dict[str, Any]:
+def make_folder(
+    job: Job, expected_bytes: int, make: Callable[[Path], None], made: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Let ``make`` write a model into an empty folder, and keep it only when it is whole.
 
     Args:
         job: the stage.
         expected_bytes: what is checked to be free first; 0 for nothing.
         make: writes the files; the folder exists and is empty.
+        made: what was chosen, name to value; ``make`` may add to it. The record keeps it for a later try.
 
     Returns:
-        ``{"sizeBytes", "files"}``, plus ``"resumed": True`` when an earlier try had made it.
+        ``{"sizeBytes", "files"}``, ``"made"`` where it was given, plus ``"resumed": True`` when an earlier
+        try had made it.
+
+    Raises:
+        DataError: BrokenWeights, safetensors refuse what they are given; and what ``make`` raises.
+        StoreFullError: StoreFull.
     """
     with files.full_disk_as_store_full(job.store):
         done = _find_made(job)
         if done is not None:
-            return {**_summary(done), "resumed": True}
+            return {**_summary(done), **_kept(job, made), "resumed": True}
         job.work.mkdir(parents=True, exist_ok=True)
         temporary = job.work / f".{FOLDER}.tmp"
         for leftover in (temporary, job.work / FOLDER):  # without a record nobody vouches for it
@@ -43,13 +53,16 @@ def make_folder(job: Job, expected_bytes: int, make: Callable[[Path], None]) -> 
             files.check_space(job.store, expected_bytes)
         temporary.mkdir()
         try:
-            make(temporary)
+            with files.full_disk_as_store_full(job.store), _safetensors_refusals(job):  # while it is full
+                make(temporary)
             entries = list_entries(temporary)
             files.commit(temporary, job.work / FOLDER)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        files.write_json(record_path(job, job.stage), {"files": [entry.__dict__ for entry in entries]})
-        return _summary(entries)
+        chosen = {} if made is None else {"made": made}
+        listed = [entry.__dict__ for entry in entries]
+        files.write_json(record_path(job, job.stage), {"files": listed, **chosen})
+        return {**_summary(entries), **chosen}
 
 
 def find_folder(job: Job) -> tuple[Path, list[FileEntry]]:
@@ -88,6 +101,30 @@ def list_entries(folder: Path) -> list[FileEntry]:
 def record_path(job: Job, stage: str) -> Path:
     """Where a stage leaves the record of what it made."""
     return job.work / f"{stage}.json"
+
+
+@contextmanager
+def _safetensors_refusals(job: Job) -> Iterator[None]:
+    """Give safetensors' own error a reason: it is an Exception and nothing more, a full disk among others.
+
+    Known by its name: the runtime image has no safetensors.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":
+            raise
+        if any(os.strerror(number) in str(error) for number in files.FULL):
+            raise files.store_full(job.store) from error
+        raise DataError("BrokenWeights", f"safetensors refuse the weights: {error}") from error
+
+
+def _kept(job: Job, made: dict[str, str] | None) -> dict[str, dict[str, str]]:
+    """What an earlier try chose, by its record; what is known beforehand where that says nothing."""
+    if made is None:
+        return {}
+    record = files.read_json(record_path(job, job.stage)) or {}
+    return {"made": {**made, **record.get("made", {})}}
 
 
 def _entry(folder: Path, path: Path) -> FileEntry:

@@ -55,6 +55,10 @@ SAID_LIMIT = 300
 """Characters of a registry's own words in a message."""
 
 
+class HiddenError(DeniedError):
+    """The registry shows this to nobody who asks so: it is private, or nobody pushed it yet."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A manifest or an index: its digest over the bytes that came, and its JSON."""
@@ -196,7 +200,10 @@ class Registry:
         said = f"{response.url.host} answered {status} about {what} of {self.name}{words}"
         if status in {UNAUTHORIZED, FORBIDDEN}:
             reason = "TokenRejected" if status == UNAUTHORIZED and self.login.credential else "AccessDenied"
-            return DeniedError(reason, f"{said}. It is private, or does not exist: {self.login.advice()}")
+            # Who logs in by password and is not known sees nothing, whether it exists or not.
+            known = status == FORBIDDEN or not self.login.is_basic
+            kind = HiddenError if known else DeniedError
+            return kind(reason, f"{said}. It is private, or does not exist: {self.login.advice()}")
         if status == NOT_FOUND and code == "NAME_UNKNOWN":
             return NotFoundError("RepositoryNotFound", f"{said}: check the repository's name")
         if status == NOT_FOUND and what.startswith("manifest"):

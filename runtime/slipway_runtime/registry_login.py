@@ -157,6 +157,11 @@ class Login:
         except (ValueError, KeyError, AttributeError) as error:
             raise TransientError("HubUnavailable", f"{realm} answered without a token: {error}") from error
 
+    @property
+    def is_basic(self) -> bool:
+        """Whether the registry was sent the password itself, no token."""
+        return self._header.startswith("Basic ")
+
     def advice(self) -> str:
         """Return what to put into the Secret, for whom the registry refuses."""
         keys = f"username and password, or a {KEY} with an entry for {self.place.host}"

@@ -7,12 +7,13 @@ repository (``{registry}`` in it stands for the registry's host), and ``ns=REGIS
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from slipway_runtime.docker_config import HUB, hub_name
 from slipway_runtime.errors import RequestError
+from slipway_runtime.job import Job
 from slipway_runtime.log import plain
 from slipway_runtime.pinning import PREFIX
 
@@ -111,6 +112,14 @@ def place_of(reference: Reference, endpoint: str) -> Place:
     prefix = parts.path.strip("/").replace("{registry}", reference.registry)
     repository = f"{prefix}/{reference.repository}".lstrip("/")
     return Place(f"{parts.scheme}://{parts.netloc}", repository, reference.registry)
+
+
+def kept_place(job: Job, reference: Reference) -> Place:
+    """Return where an artifact of ours is asked for: at SLIPWAY_ENDPOINT_PUSH, else the registry itself.
+
+    The endpoint is the registry by another address, no mirror: it is not told which registry is meant.
+    """
+    return replace(place_of(reference, job.endpoint_of("push")), namespace="")
 
 
 def is_loopback(host: str) -> bool:

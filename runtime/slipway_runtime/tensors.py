@@ -6,6 +6,8 @@ NumPy has no bfloat16: it is the upper half of a float32, rounded to the nearest
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,8 +21,18 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+PAIR: Final = 2
 FLOATS: Final = {"BF16": 2, "F16": 2, "F32": 4}
 """Types that can be computed with, and their bytes."""
+BITS: Final = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "BOOL"), 8),
+}
+"""Of an element, by safetensors' own list; of types that are not here only the order of bytes is checked."""
+BLOCK: Final = 1 << 22
+"""Elements that are looked at together: 16 MiB as float32."""
 HALF: Final = 16
 """Bits by which a bfloat16 is shifted to be a float32."""
 
@@ -55,25 +67,60 @@ def read_tensors(path: Path) -> dict[str, Stored]:
     """Return the tensors of a safetensors file by name, in the order of their bytes.
 
     Raises:
-        DataError: BrokenWeights or TruncatedWeights.
+        DataError: BrokenWeights, types, shapes and offsets don't agree, or bytes belong to two tensors or to
+            none; TruncatedWeights.
     """
     check_weights(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(PREFIX_BYTES), "little")
         header: dict[str, Any] = json.loads(file.read(length))
     data = PREFIX_BYTES + length
-    found = {
-        name: Stored(
-            path,
-            str(one["dtype"]),
-            tuple(one["shape"]),
-            data + one["data_offsets"][0],
-            data + one["data_offsets"][1],
-        )
-        for name, one in header.items()
-        if name != "__metadata__"
-    }
-    return dict(sorted(found.items(), key=lambda item: item[1].start))
+    found = {name: _stored(path, name, one, data) for name, one in header.items() if name != "__metadata__"}
+    ordered = dict(sorted(found.items(), key=lambda item: (item[1].start, item[1].end)))
+    for name, stored in ordered.items():
+        if stored.start != data:
+            raise DataError(
+                "BrokenWeights",
+                f"{path.name} has bytes before tensor {name} that belong to no tensor, or to two: its header "
+                "is broken",
+            )
+        data = stored.end
+    return ordered
+
+
+def _stored(path: Path, name: str, entry: Mapping[str, Any], data: int) -> Stored:
+    dtype, shape, offsets = str(entry["dtype"]), entry["shape"], entry["data_offsets"]
+    counts = [*shape, *offsets]
+    if len(offsets) == PAIR and all(type(one) is int and one >= 0 for one in counts):
+        size = offsets[1] - offsets[0]
+        if size >= 0 and (dtype not in BITS or 8 * size == math.prod(shape) * BITS[dtype]):
+            return Stored(path, dtype, tuple(shape), data + offsets[0], data + offsets[1])
+    raise DataError(
+        "BrokenWeights",
+        f"{path.name} says of tensor {name} that {shape} of {dtype} lie in bytes {offsets}: that can't be",
+    )
+
+
+def require_numbers(name: str, stored: Stored) -> None:
+    """Refuse a tensor of floats that holds NaN, or as weight or bias infinity; others pass.
+
+    Masks that some models keep among their weights hold infinity on purpose.
+
+    Raises:
+        DataError: InvalidWeights.
+    """
+    import numpy as np
+
+    if stored.dtype not in FLOATS:
+        return
+    weights = name.endswith((".weight", ".bias"))
+    total = (stored.end - stored.start) // FLOATS[stored.dtype]
+    for start in range(0, total, BLOCK):
+        values = read_floats(stored, start, min(BLOCK, total - start))
+        if (~np.isfinite(values) if weights else np.isnan(values)).any():
+            raise DataError(
+                "InvalidWeights", f"{name} holds NaN or infinity: this revision of the model is damaged"
+            )
 
 
 def read_floats(stored: Stored, start: int = 0, count: int = -1) -> Floats:

@@ -133,6 +133,14 @@ class Api:
         while not all(self.plane.client.ready(self.plane.url + kind.path()) for kind in (MODEL, ARTIFACT)):
             assert time.monotonic() < deadline, "the API server does not serve the CRDs"
             time.sleep(0.1)
+        # What kubectl remembers of the kinds is from before, and "explain" believes it; this asks anew.
+        while not self._explained():
+            assert time.monotonic() < deadline, "the API server does not list the CRDs' kinds"
+            time.sleep(0.1)
+
+    def _explained(self) -> bool:
+        listed = self.must("api-resources", "--api-group=slipway.dev")
+        return "modeldeployments" in listed and self.kubectl("explain", "mdl").returncode == 0
 
 
 @contextmanager

@@ -171,5 +171,7 @@ class ModelArtifactStatus(Model):
     """What was measured of it."""
     quality_unknown: Text | None = None
     """Why the loss of what was made smaller is not known; absent when it is, or nothing was."""
+    chain_loss: Figure | None = None
+    """Relative loss of all steps from the source to this artifact together; absent when one is not known."""
     failure: FailureStatus | None = None
     """The permanent failure that stands, if one does."""

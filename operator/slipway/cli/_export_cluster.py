@@ -21,9 +21,11 @@ from slipway.errors import ApiError, NotFoundError
 from slipway.kube import Kube, Raw
 from slipway.manifests import names
 from slipway.manifests.deployment import CONTAINER, MODEL_PATH, selector
+from slipway.manifests.jobs import form_of
 from slipway.resources import ARTIFACT, MODEL, POD
 from slipway_runtime.contract import MANIFEST
 from slipway_runtime.files import FileEntry
+from slipway_runtime.methods import GGUF
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,11 @@ class Origin:
 
     @property
     def is_gguf(self) -> bool:
-        """Whether it is GGUF, made or come so: of artifacts these alone have a level."""
-        return bool(self.artifact["spec"]["recipe"].get("level"))
+        """Whether it is GGUF: made by a method that leaves it, or come so: of sources these have a level."""
+        recipe = self.artifact["spec"]["recipe"]
+        if recipe["method"] == "source":
+            return bool(recipe.get("level"))
+        return form_of(recipe["method"]) == GGUF
 
 
 @dataclass

@@ -220,15 +220,17 @@ def _pinned(
     settings: Settings,
     beside: tuple[Companion, ...],
 ) -> Pinned:
+    from slipway.manifests.chains import first_name
     from slipway.manifests.companions import model_chain, with_chains
     from slipway.manifests.revision import Pinned
     from slipway.plan.spec_hash import planning_hash
 
     names = tuple(one.name for one in model_chain(given.spec, commit, plan, beside))
+    named = with_chains(given.spec, beside, plan.form, first_name(given.spec, commit, plan))
     plain = Pinned(
         planning_hash(given.spec), given.spec.model.source, commit, facts, plan, settings.images, names
     )
-    return replace(plain, companions=with_chains(given.spec, beside, plan.form, names[0]))
+    return replace(plain, companions=named)
 
 
 def _rest(given: Given, pinned: Pinned, settings: Settings) -> list[dict[str, Any]]:
@@ -266,7 +268,7 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
     from slipway.manifests.claims import build_claim
     from slipway.manifests.companions import model_chain, with_companions
     from slipway.manifests.jobs import StageInputs, build_stage_job, stages
-    from slipway.manifests.network import build_artifact_job_policy
+    from slipway.manifests.network import build_artifact_job_policies
     from slipway.manifests.owner import Owner
     from slipway.manifests.placement import job_placement
     from slipway.plan.memory import logits_bytes
@@ -279,14 +281,14 @@ def _artifacts(given: Given, pinned: Pinned, settings: Settings) -> list[dict[st
     beside = compared_artifacts(given.spec, pinned.commit, pinned.plan, pinned.facts, pinned.companions)
     names = {one.name for one in chain}
     chain += [one for name, one in beside.items() if name not in names]
-    for one in with_companions(chain, given.spec, pinned.companions, pinned.plan.form):
+    for one in with_companions(chain, given.spec, pinned.companions, pinned.plan):
         logits = logits_bytes(pinned.facts) if one in chain else 0
         artifact = build_artifact(one, [_owner(given)], given.namespace, logits)
         owner = Owner(API_VERSION, "ModelArtifact", one.name, "", given.namespace)
         objects += [artifact, build_claim(owner, artifact, settings)]
         if settings.network_policy:
-            objects.append(build_artifact_job_policy(owner, artifact, settings))
-        parent = one.parent or pinned.anchor(one.name)
+            objects += build_artifact_job_policies(owner, artifact, settings)
+        parent = one.parent or pinned.anchor(artifact)
         own = replace(inputs, parent_claim=parent, inputs=one.made.inputs, facts=pinned.facts_of(one.name))
         objects += [build_stage_job(owner, artifact, stage, 1, own, settings) for stage in stages(artifact)]
     return objects

@@ -139,6 +139,15 @@ def is_remote(artifact: Mapping[str, Any]) -> bool:
     return (artifact["spec"].get("store") or {}).get("type") in REMOTE
 
 
+def lies_beside(artifact: Mapping[str, Any]) -> bool:
+    """Whether a source's name says that it lies on the node or in the zone of another artifact."""
+    spec = artifact["spec"]
+    source, store = spec["source"], Store.model_validate(spec.get("store") or {})
+    code = source.get("code") is True
+    (anywhere,) = chain_of(source["uri"], source["commit"], [Made("source", None, 0)], store, code=code)
+    return bool(spec["recipe"]["method"] == "source" and artifact["metadata"]["name"] != anywhere.name)
+
+
 def remote_uri(artifact: Mapping[str, Any]) -> str:
     """Where a remote artifact goes: ``oci://REPOSITORY:NAME``.
 

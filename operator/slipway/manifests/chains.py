@@ -13,8 +13,8 @@ from slipway.plan.decision import Plan
 from slipway.plan.facts import ModelFacts
 from slipway.plan.memory import LEVEL_BITS, sizes
 from slipway.plan.merging import merged
-from slipway.plan.pruning import prune_of, prune_options
-from slipway_runtime.contract import MATRIX, MERGED, NEED_MATRIX, SHORT, SPARSE
+from slipway.plan.pruning import prune_of, prune_options, pruned_facts
+from slipway_runtime.contract import MATRIX, MERGED, NEED_MATRIX, NO_MATRIX, SHORT, SPARSE
 from slipway_runtime.methods import GGUF
 
 MATRIX_PART = 128
@@ -54,12 +54,14 @@ def compared_artifacts(
     llama.cpp is served, or the model comes quantised.
     """
     levels = (spec.optimize.compare if spec.optimize else None) or []
+    wished = bool(spec.optimize and spec.optimize.imatrix)
     found: dict[str, ArtifactPlan] = {}
     if plan.form == GGUF and not facts.quantization and not plan.source_files:
+        left = pruned_facts(spec, facts)
         for level in levels:
             if level in LEVEL_BITS:
-                matrix = level in NEED_MATRIX
-                other = replace(plan, level=level, sizes=sizes(facts, level), imatrix=matrix)
+                matrix = level in NEED_MATRIX or (wished and level not in NO_MATRIX)
+                other = replace(plan, level=level, sizes=sizes(left, level), imatrix=matrix)
                 chain = _chain(spec, commit, other, on_claims(spec.store), companions, {})
                 found |= {one.name: one for one in chain}
     return found
@@ -96,8 +98,10 @@ def matrix_bytes(plan: Plan) -> int:
     return max(MATRIX_LEAST, plan.sizes.f16 // MATRIX_PART)
 
 
-def source_name(spec: ModelDeploymentSpec, commit: str) -> str:
-    """Name of the model's source artifact, from which something is made."""
+def first_name(spec: ModelDeploymentSpec, commit: str, plan: Plan) -> str:
+    """Name of the model's first artifact, beside which its companions lie: known before their names are."""
+    if plan.source_files:
+        return artifact_chain(spec, commit, plan)[0].name
     source = [Made("source", None, 0)]
     return chain_of(spec.model.source, commit, source, on_claims(spec.store), code=_code(spec))[0].name
 

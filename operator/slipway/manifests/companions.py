@@ -9,7 +9,7 @@ from slipway.api.modeldeployment import ModelDeploymentSpec
 from slipway.engines import Mounted
 from slipway.manifests import names
 from slipway.manifests.artifacts import ArtifactPlan, Made, chain_of, on_claims
-from slipway.manifests.chains import artifact_chain, source_name
+from slipway.manifests.chains import artifact_chain, first_name
 from slipway.manifests.owner import PublishedArtifact, PublishedCompanion
 from slipway.manifests.places import Place
 from slipway.plan import merging
@@ -26,7 +26,7 @@ def model_chain(
     spec: ModelDeploymentSpec, commit: str, plan: Plan, companions: Iterable[Companion]
 ) -> list[ArtifactPlan]:
     """The model's own chain; adapters in it and a text to calibrate on are named by their artifacts."""
-    named = with_chains(spec, companions, plan.form, source_name(spec, commit))
+    named = with_chains(spec, companions, plan.form, first_name(spec, commit, plan))
     texts = {one.key: one.artifacts[-1] for one in named if one.kind == CALIBRATION}
     return artifact_chain(spec, commit, plan, named, texts)
 
@@ -41,7 +41,7 @@ def companion_chain(spec: ModelDeploymentSpec, one: Companion, form: str, source
         spec: for the store.
         one: the companion.
         form: of the served files, as of the plan.
-        source: name of the model's source artifact.
+        source: name of the model's first artifact, as ``chains.first_name`` knows it.
     """
     steps = [Made("source", None, one.download_bytes)]
     if one.facts is not None and form == "gguf":
@@ -73,10 +73,11 @@ def inquiries(spec: ModelDeploymentSpec, inquiry: str) -> dict[str, Wanted]:
 
 
 def with_companions(
-    chain: Sequence[ArtifactPlan], spec: ModelDeploymentSpec, companions: Iterable[Companion], form: str
+    chain: Sequence[ArtifactPlan], spec: ModelDeploymentSpec, companions: Iterable[Companion], plan: Plan
 ) -> list[ArtifactPlan]:
     """The model's chain, then those of its companions; what they share is there once."""
-    more = (step for one in companions for step in companion_chain(spec, one, form, chain[0].name))
+    first = first_name(spec, chain[0].commit, plan)
+    more = (step for one in companions for step in companion_chain(spec, one, plan.form, first))
     found = {one.name: one for one in more}
     return [*chain, *(one for name, one in found.items() if name not in {step.name for step in chain})]
 

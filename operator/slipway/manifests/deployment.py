@@ -131,7 +131,7 @@ def build_template(served: Serving) -> dict[str, Any]:
         **companions.marks(artifact),
     }
     body: dict[str, Any] = {
-        **pod.pod_basics(settings),
+        **places.pulling(pod.pod_basics(settings), served.places.values(), settings),
         **placement(spec, plan).fields(None if spreads(spec) else _together(owner.name)),
         "terminationGracePeriodSeconds": engine.drain.grace_seconds,
         **(_apart(owner.name) if spreads(spec) else {}),
@@ -140,8 +140,6 @@ def build_template(served: Serving) -> dict[str, Any]:
     }
     if fetchers := places.copies(served.places, settings):
         body["initContainers"] = fetchers
-    if secrets := places.pull_secrets(served.places.values(), settings):
-        body["imagePullSecrets"] = [*body.get("imagePullSecrets", ()), *({"name": one} for one in secrets)]
     if overrides.priority_class_name:
         body["priorityClassName"] = overrides.priority_class_name
     return {
@@ -200,7 +198,7 @@ def _volumes(served: Serving) -> list[dict[str, Any]]:
         pod.scratch("tmp", served.engine.scratch),
         pod.scratch("shm", bytes_text(served.plan.resources.shared_memory), "Memory"),
         *beside,
-        *places.secret_volumes(served.places, served.settings),
+        *places.copy_volumes(served.places, served.settings),
     ]
 
 

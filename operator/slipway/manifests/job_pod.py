@@ -89,7 +89,8 @@ def with_memory(job: dict[str, Any], factor: int) -> dict[str, Any]:
 
 def _pod_spec(work: Work, size: JobSize, settings: Settings) -> dict[str, Any]:
     volumes, mounts = _volumes(work, settings)
-    outside = sources.environment(settings) if work.stage in HUB_STAGES else {}
+    kept = work.env.get("SLIPWAY_PUSH_TO", "")
+    outside = sources.environment(settings, kept) if work.stage in HUB_STAGES else {}
     container = {
         "name": CONTAINER,
         "image": work.image or settings.images.runtime,
@@ -105,7 +106,7 @@ def _pod_spec(work: Work, size: JobSize, settings: Settings) -> dict[str, Any]:
     parent = {"parent": work.parent} if work.parent else {}
     copied = places.copies(parent, settings)
     return {
-        **pod.pod_basics(settings),
+        **places.pulling(pod.pod_basics(settings), parent.values(), settings),
         **work.placement.fields(),
         **({"initContainers": copied} if copied else {}),
         **({"priorityClassName": settings.job_priority_class} if settings.job_priority_class else {}),
@@ -129,7 +130,7 @@ def _volumes(work: Work, settings: Settings) -> tuple[list[dict[str, Any]], list
         mounts.append(
             places.mount("parent", f"{contract.PARENT}/{contract.PUBLISHED}", work.parent, settings)
         )
-        volumes += places.secret_volumes({"parent": work.parent}, settings)
+        volumes += places.copy_volumes({"parent": work.parent}, settings)
     for name, claim in work.inputs.items():
         volumes.append(pod.claim_volume(f"input-{name}", claim, read_only=True))
         mounts.append(pod.mount(f"input-{name}", f"{contract.INPUTS}/{name}", read_only=True))

@@ -165,7 +165,7 @@ def build_stage_job(
     env |= {"SLIPWAY_METHOD": recipe["method"]} if recipe["method"] != "source" else {}
     env |= {"SLIPWAY_LEVEL": recipe["level"]} if "level" in recipe else {}
     if stage in REMOTE_STAGES:
-        env |= _remote(artifact, stage, settings)
+        env |= _remote(artifact, stage)
     if spec.get("workBytes") and stage == "evaluate":
         env["SLIPWAY_WORK_BYTES"] = str(spec["workBytes"])
     if recipe.get("options"):
@@ -191,14 +191,18 @@ def build_stage_job(
     return build_job(owner, work, settings)
 
 
-def _remote(artifact: dict[str, Any], stage: str, settings: Settings) -> dict[str, str]:
+def _remote(artifact: dict[str, Any], stage: str) -> dict[str, str]:
     """Where an artifact is kept beside its claim, and what is kept with it of what was measured."""
     env = {"SLIPWAY_PUSH_TO": remote_uri(artifact)}
-    if settings.store_endpoint:
-        env["SLIPWAY_ENDPOINT_PUSH"] = settings.store_endpoint
-    if stage == "push" and (quality := (artifact.get("status") or {}).get("quality")):
-        env["SLIPWAY_QUALITY"] = json.dumps(quality, sort_keys=True, separators=(",", ":"))
+    if stage == "push" and (measured := _measured(artifact.get("status") or {})):
+        env["SLIPWAY_QUALITY"] = json.dumps(measured, sort_keys=True, separators=(",", ":"))
     return env
+
+
+def _measured(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured, the loss of the whole chain, or why it is not known: no parent is kept there."""
+    more = {key: status[key] for key in ("chainLoss", "qualityUnknown") if status.get(key)}
+    return {**(status.get("quality") or {}), **more}
 
 
 def build_benchmark_job(

@@ -11,8 +11,9 @@ from slipway.api.modeldeployment import Caller, ModelDeploymentSpec
 from slipway.manifests import names
 from slipway.manifests.artifacts import is_remote, remote_uri
 from slipway.manifests.deployment import HTTP, selector
+from slipway.manifests.job_pod import REMOTE_STAGES
 from slipway.manifests.owner import Owner, child
-from slipway.manifests.sources import endpoints, schemes_of, sources_of
+from slipway.manifests.sources import endpoints, schemes_of, sources_of, store_urls
 from slipway.resources import NETWORK_POLICY
 from slipway.settings import Settings
 
@@ -87,7 +88,7 @@ def build_serving_policy(
     ]
     ingress = [{"from": callers, "ports": [{"protocol": "TCP", "port": HTTP}]}]
     inside, outside = _group(owner.name) if group else ([], [])
-    outside = [*outside, *_sources(fetched, settings)]
+    outside = [*outside, *_sources((), settings, fetched)]
     pods, component = selector(owner.name), names.ENGINE_COMPONENT
     return _policy(owner, owner.name, engine, component, pods, [*ingress, *inside], outside)
 
@@ -102,7 +103,7 @@ def build_group_policy(
     pods = {names.MODEL: owner.name, names.COMPONENT: names.WORKER_COMPONENT}
     name = f"{owner.name}.workers"
     inside, outside = _group(owner.name)
-    outside = [*outside, *_sources(fetched, settings)]
+    outside = [*outside, *_sources((), settings, fetched)]
     return _policy(owner, name, engine, names.WORKER_COMPONENT, pods, inside, outside)
 
 
@@ -130,16 +131,39 @@ def build_model_job_policy(owner: Owner, spec: ModelDeploymentSpec, settings: Se
     return _policy(owner, name, "jobs", names.JOB_COMPONENT, pods, [], [*found, to_engine])
 
 
-def build_artifact_job_policy(owner: Owner, artifact: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """For the Jobs of a ModelArtifact, named as it is.
+def build_benchmark_policy(owner: Owner, copied: Iterable[str], settings: Settings) -> list[dict[str, Any]]:
+    """For the benchmark's Job, ``NAME.benchmark``: out to what its init container copies; none for nothing.
 
-    Fetching may reach the source, looking up and pushing the registry or bucket, the rest nothing.
+    Rules of several policies add up. ``NAME.jobs`` has not these: an inspection applies it before anything
+    is served, and would take them away again.
     """
+    egress = list(_sources((), settings, copied))
+    pods = {names.MODEL: owner.name, names.COMPONENT: names.JOB_COMPONENT, names.STAGE: "benchmark"}
+    policy = _policy(owner, f"{owner.name}.benchmark", "jobs", names.JOB_COMPONENT, pods, [], egress)
+    return [policy] if egress else []
+
+
+def build_artifact_job_policy(owner: Owner, artifact: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """For all Jobs of a ModelArtifact, named as it is: fetching may reach the source, the rest nothing."""
     pods = {names.ARTIFACT: owner.name, names.COMPONENT: names.JOB_COMPONENT}
     uris = [artifact["spec"]["source"]["uri"]] if artifact["spec"]["recipe"]["method"] == "source" else []
-    uris += [remote_uri(artifact)] if is_remote(artifact) else []
-    egress = list(_sources(uris, settings)) if uris else []
+    egress = list(_sources(uris, settings))
     return _policy(owner, owner.name, "artifact", names.JOB_COMPONENT, pods, [], egress)
+
+
+def build_artifact_job_policies(
+    owner: Owner, artifact: dict[str, Any], settings: Settings
+) -> list[dict[str, Any]]:
+    """The same, and for looking up and pushing ``NAME.store``: out to the registry or bucket."""
+    found = [build_artifact_job_policy(owner, artifact, settings)]
+    if is_remote(artifact):
+        pods = {names.ARTIFACT: owner.name, names.COMPONENT: names.JOB_COMPONENT}
+        egress = list(_sources((), settings, [remote_uri(artifact)]))
+        policy = _policy(owner, f"{owner.name}.store", "artifact", names.JOB_COMPONENT, pods, [], egress)
+        stages = {"key": names.STAGE, "operator": "In", "values": list(REMOTE_STAGES)}
+        policy["spec"]["podSelector"]["matchExpressions"] = [stages]
+        found.append(policy)
+    return found
 
 
 def _peer(caller: Caller) -> dict[str, Any]:
@@ -151,20 +175,20 @@ def _peer(caller: Caller) -> dict[str, Any]:
     return peer
 
 
-def _sources(uris: Iterable[str], settings: Settings) -> Iterator[dict[str, Any]]:
+def _sources(uris: Iterable[str], settings: Settings, kept: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
     """Rules for name resolution, the public internet, and what the installation names for these sources.
 
-    With a mirror the public internet stays closed, but for addresses that are named. A claim is mounted, and
-    needs none of it.
+    ``kept`` are URIs of what registries keep of ours: no mirror stands for those. With a mirror the public
+    internet stays closed, but for addresses that are named. A claim is mounted, and needs none of it.
     """
-    schemes = schemes_of(uris)
-    if not schemes:
+    schemes, kept = schemes_of(uris), tuple(kept)
+    if not schemes and not kept:
         return
     yield DNS
     if not settings.sources.mirror:
         yield PUBLIC
     named = [url for scheme, url in endpoints(settings).items() if scheme in schemes]
-    named += [settings.store_endpoint] if settings.store_endpoint else []
+    named += [url for uri in kept for url in store_urls(uri, settings)]
     proxies = [value for name, value in settings.job_env if name.lower() in PROXY_VARIABLES]
     for url in dict.fromkeys([*named, *proxies]):
         yield from _endpoint(url, settings)

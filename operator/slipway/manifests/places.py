@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.api.modeldeployment import REMOTE, Store
 from slipway.manifests import pod, sources
 from slipway.plan.quantities import MIB, bytes_text, round_up
 from slipway.settings import Settings
@@ -31,6 +32,7 @@ class Place:
         revision: pins ``uri``.
         secret: of a Secret that may pull the image or fetch the URI.
         bytes: of the files.
+        digest: of the artifact.
     """
 
     claim: str = ""
@@ -39,13 +41,23 @@ class Place:
     revision: str = ""
     secret: str = ""
     bytes: int = 0
+    digest: str = ""
 
 
-def place_of(artifact: Mapping[str, Any]) -> Place:
-    """Where a ready ModelArtifact lies."""
+def place_of(artifact: Mapping[str, Any], store: Store | None = None) -> Place:
+    """Where a ready ModelArtifact lies.
+
+    Args:
+        artifact: as the API server returns it.
+        store: of the model that mounts it: the Secret that it names now opens what is kept there, not the one
+            of whoever made the artifact.
+    """
     status = artifact["status"]
     found = status["location"]
-    secret = ((artifact["spec"].get("store") or {}).get("secretRef") or {}).get("name", "")
+    kept = artifact["spec"].get("store") or {}
+    secret = (kept.get("secretRef") or {}).get("name", "")
+    if store and store.type in REMOTE and (store.type, store.repository) == _where(kept):
+        secret = store.secret_ref.name if store.secret_ref else ""
     image, uri = found.get("image") or "", found.get("uri") or ""
     return Place(
         claim=found.get("claim") or "",
@@ -54,7 +66,12 @@ def place_of(artifact: Mapping[str, Any]) -> Place:
         revision=found.get("revision") or image.partition("@")[2],
         secret=secret,
         bytes=int(status.get("sizeBytes") or 0),
+        digest=status.get("digest") or "",
     )
+
+
+def _where(store: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return store.get("type"), store.get("repository")
 
 
 def volume(name: str, place: Place, settings: Settings) -> dict[str, Any]:
@@ -72,9 +89,11 @@ def mount(name: str, path: str, place: Place, settings: Settings) -> dict[str, A
     return pod.mount(name, path, read_only=True, sub_path=below)
 
 
-def pull_secrets(places: Iterable[Place], settings: Settings) -> list[str]:
-    """Secrets that the node needs beside the installation's, to pull what it mounts."""
-    return sorted({one.secret for one in places if one.secret and _by_image(one, settings)})
+def pulling(body: Mapping[str, Any], places: Iterable[Place], settings: Settings) -> dict[str, Any]:
+    """A pod's body with the Secrets that the node needs beside the installation's, to pull what it mounts."""
+    secrets = sorted({one.secret for one in places if one.secret and _by_image(one, settings)})
+    more = [{"name": one} for one in secrets]
+    return {**body, **({"imagePullSecrets": [*body.get("imagePullSecrets", ()), *more]} if more else {})}
 
 
 def copies(places: Mapping[str, Place], settings: Settings) -> list[dict[str, Any]]:
@@ -86,14 +105,12 @@ def copies(places: Mapping[str, Place], settings: Settings) -> list[dict[str, An
     ]
 
 
-def secret_volumes(places: Mapping[str, Place], settings: Settings) -> list[dict[str, Any]]:
-    """Volumes of the Secrets that ``copies`` mount."""
-    found = {
-        place.secret
-        for place in places.values()
-        if place.secret and place.uri and not _by_image(place, settings)
-    }
-    return [sources.credentials(f"credentials-{name}", name) for name in sorted(found)]
+def copy_volumes(places: Mapping[str, Place], settings: Settings) -> list[dict[str, Any]]:
+    """Volumes of the Secrets and the CA that ``copies`` mount."""
+    copied = [place for place in places.values() if place.uri and not _by_image(place, settings)]
+    secrets = sorted({place.secret for place in copied if place.secret})
+    ca, _ = sources.volumes("", None, settings) if copied else ([], [])
+    return [*(sources.credentials(f"credentials-{name}", name) for name in secrets), *ca]
 
 
 def copied_uris(places: Iterable[Place], settings: Settings) -> list[str]:
@@ -112,7 +129,10 @@ def _copy_bytes(place: Place) -> int:
 def _copy(name: str, place: Place, settings: Settings) -> dict[str, Any]:
     size = bytes_text(_copy_bytes(place))
     env = {"HOME": "/tmp", "SLIPWAY_SOURCE": place.uri, "SLIPWAY_REVISION": place.revision}  # noqa: S108 - an emptyDir
-    mounts = [pod.mount(name, STORE), pod.mount("tmp", "/tmp")]  # noqa: S108 - the same
+    if place.image:
+        env |= {"SLIPWAY_COPY": "true", "SLIPWAY_DIGEST": place.digest}
+    _, ca = sources.volumes("", None, settings)
+    mounts = [pod.mount(name, STORE), pod.mount("tmp", "/tmp"), *ca]  # noqa: S108 - the same
     if place.secret:
         mounts.append(pod.mount(f"credentials-{place.secret}", sources.CREDENTIALS, read_only=True))
     return {
@@ -120,7 +140,7 @@ def _copy(name: str, place: Place, settings: Settings) -> dict[str, Any]:
         "image": settings.images.runtime,
         "imagePullPolicy": settings.images.pull_policy,
         "command": [PROGRAM, "fetch"],
-        "env": pod.env_list({**sources.environment(settings), **env}),
+        "env": pod.env_list({**sources.environment(settings, place.uri), **env}),
         "resources": {
             "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": size},
             "limits": {"memory": "1Gi"},

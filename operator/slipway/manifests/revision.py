@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
+from slipway.manifests.artifacts import lies_beside
 from slipway.manifests.names import STORE_COMPONENT, digest, labels
 from slipway.manifests.owner import Owner, child
 from slipway.plan.companions import Companion
@@ -70,14 +72,16 @@ class Pinned:
         found = next((one for one in self.companions if artifact in one.artifacts), None)
         return self.facts if found is None or artifact in self.artifacts else found.facts
 
-    def anchor(self, artifact: str) -> str | None:
+    def anchor(self, artifact: Mapping[str, Any]) -> str | None:
         """Claim beside which a companion's source must lie, so that one node can mount both; None for others.
 
         Volumes of one node or zone are bound by the first pod that mounts them: the Job that fetches a
-        companion mounts the model's source, too, and so goes where that is.
+        companion mounts the model's source, too, and so goes where that is. What every node can read lies
+        beside nothing, and the model's source may never be made: its level was found in a registry.
         """
+        name = str(artifact["metadata"]["name"])
         sources = {one.artifacts[0] for one in self.companions if one.artifacts} - set(self.artifacts)
-        return self.artifacts[0] if artifact in sources else None
+        return self.artifacts[0] if name in sources and lies_beside(artifact) else None
 
 
 def revision_name(owner_name: str, number: int, pinned: Pinned) -> str:

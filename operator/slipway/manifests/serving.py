@@ -9,7 +9,12 @@ from slipway.manifests.autoscaler import build_autoscaler
 from slipway.manifests.budget import build_budget
 from slipway.manifests.deployment import Serving, build_deployment, selector
 from slipway.manifests.leader_worker_set import build_leader_worker_set
-from slipway.manifests.network import build_group_policy, build_model_job_policy, build_serving_policy
+from slipway.manifests.network import (
+    build_benchmark_policy,
+    build_group_policy,
+    build_model_job_policy,
+    build_serving_policy,
+)
 from slipway.manifests.owner import Owner, PublishedArtifact
 from slipway.manifests.places import copied_uris
 from slipway.manifests.service import build_service, service_url
@@ -31,10 +36,10 @@ def build_serving(
 ) -> list[dict[str, Any]]:
     """All serving children, named as the ModelDeployment, in the order in which they are applied.
 
-    NetworkPolicies of engine and of Jobs (``NAME.jobs``) if ``settings.network_policy``, Deployment or, for
-    replicas of several pods, LeaderWorkerSet (without ``replicas`` while autoscaling is set), Service,
-    PodDisruptionBudget, HorizontalPodAutoscaler (if ``spec.autoscaling``). What is absent here but exists
-    with our owner reference is to be pruned by the caller.
+    NetworkPolicies of engine and of Jobs (``NAME.jobs``, ``NAME.benchmark``) if ``settings.network_policy``,
+    Deployment or, for replicas of several pods, LeaderWorkerSet (without ``replicas`` while autoscaling is
+    set), Service, PodDisruptionBudget, HorizontalPodAutoscaler (if ``spec.autoscaling``). What is absent here
+    but exists with our owner reference is to be pruned by the caller.
 
     Args:
         owner: the ModelDeployment.
@@ -70,4 +75,5 @@ def _policies(served: Serving, *, group: bool) -> list[dict[str, Any]]:
         build_serving_policy(owner, served.spec, plan.engine, settings, group=group, fetched=fetched),
         *([build_group_policy(owner, plan.engine, settings, fetched=fetched)] if group else []),
         build_model_job_policy(owner, served.spec, settings),
+        *build_benchmark_policy(owner, copied_uris([served.artifact.place], settings), settings),
     ]

@@ -42,14 +42,40 @@ def allowed_hosts(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*listed, *(one for one in named if one))))
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """Endpoints, the list of hosts, proxy and CA."""
+def is_own(kept: str, settings: Settings) -> bool:
+    """Whether the installation names the registry of a URI, so that its endpoint stands for it.
+
+    A registry that only a model names is asked by its own name: its credential goes to nobody else.
+    """
+    named = (urlsplit(f"//{settings.store_repository}").netloc, urlsplit(settings.store_endpoint).netloc)
+    return urlsplit(kept).netloc.lower() in {one.lower() for one in named if one}
+
+
+def store_urls(kept: str, settings: Settings) -> tuple[str, ...]:
+    """Where what is kept at a URI is asked for, if the installation names its registry; else empty."""
+    if not is_own(kept, settings):
+        return ()
+    registry = urlsplit(kept).netloc
+    return (settings.store_endpoint,) if settings.store_endpoint else (f"https://{registry}",)
+
+
+def environment(settings: Settings, kept: str = "") -> dict[str, str]:
+    """Endpoints, the list of hosts, proxy and CA.
+
+    ``kept`` is a URI that recall, push and copies of an artifact ask: the installation's own registry needs
+    no place on the list of hosts, one that only a model names does.
+    """
     env = dict(settings.job_env)
     env |= {VARIABLES[scheme]: url for scheme, url in endpoints(settings).items()}
     if settings.sources.s3_region:
         env["SLIPWAY_S3_REGION"] = settings.sources.s3_region
+    urls = store_urls(kept, settings)
+    if settings.store_endpoint in urls:
+        env["SLIPWAY_ENDPOINT_PUSH"] = settings.store_endpoint
     if hosts := allowed_hosts(settings):
-        env["SLIPWAY_ALLOWED_HOSTS"] = ",".join(hosts)
+        # A registry may send who logs in to its own name, wherever it is reached.
+        own = (urlsplit(url).hostname or "" for url in (kept, *urls)) if urls else ()
+        env["SLIPWAY_ALLOWED_HOSTS"] = ",".join(dict.fromkeys((*hosts, *own)))
     if settings.ca_config_map:
         env["SLIPWAY_CA_FILE"] = f"{CA_PATH}/ca.crt"
     return env

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from slipway import resources
-from slipway.observe import trim
+from slipway.observe import trim, users
 from slipway.observe.job_states import counts, ended, queued
 from slipway.observe.observed import Raw
 from slipway.resources import Resource
@@ -102,7 +102,9 @@ def _uid(raw: Raw) -> tuple[str]:
 
 
 def _model(raw: Raw) -> list[str]:
-    return [*_uid(raw), *owners(raw)]
+    namespace = raw["metadata"].get("namespace", "")
+    compared = (f"compares:{namespace}/{name}" for name in users.compared(raw))
+    return [*_uid(raw), *owners(raw), *compared]
 
 
 def _none(_: Raw) -> tuple[str, ...]:

@@ -25,11 +25,13 @@ class Credential:
     Attributes:
         version: resourceVersion, empty when the Secret does not exist.
         user: ModelDeployment that names it.
+        keys: what its content must be called.
     """
 
     name: str
     version: str
     user: str = ""
+    keys: str = "token"
 
     @property
     def stamp(self) -> str:
@@ -135,6 +137,7 @@ class ArtifactObserved:
         jobs: its stage Jobs.
         children: its NetworkPolicy.
         credential: of a user that names a Secret, rather of one whose Secret exists and who waits.
+        store_credential: of the registry or bucket that keeps it; None when it names none, or is ready.
         holders: pods that mount the claim, ended ones included: those hold it, too.
         holding: the Jobs of those that ended.
     """
@@ -147,5 +150,6 @@ class ArtifactObserved:
     children: tuple[Raw, ...] = ()
     jobs: tuple[JobObserved, ...] = ()
     credential: Credential | None = None
+    store_credential: Credential | None = None
     holders: tuple[Raw, ...] = ()
     holding: tuple[Raw, ...] = ()

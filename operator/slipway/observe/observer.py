@@ -114,6 +114,7 @@ class Observer:
         )
         names = {name for raw in revisions for name in kinds.listed_artifacts(raw)}
         names |= {str(raw["metadata"]["name"]) for raw in self.store(resources.ARTIFACT).find(f"owner:{uid}")}
+        names |= users.compared_whole(model, self.store(resources.ARTIFACT))
         namespace = self.store(resources.NAMESPACE).get("", key.namespace)
         pools = self.store(resources.MODEL).find(f"owner:{uid}")
         pods = self._engine_pods(model)
@@ -155,6 +156,7 @@ class Observer:
             children=self.store(resources.NETWORK_POLICY).find(f"owner:{artifact['metadata']['uid']}"),
             jobs=await self._jobs(artifact["metadata"]["uid"]),
             credential=None if parent else await self._reads.shared_credential(artifact, found),
+            store_credential=await self._reads.store_credential(artifact),
             holders=holders,
             holding=self._ended_jobs(holders),
         )
@@ -180,14 +182,12 @@ class Observer:
     def _users(self, artifact: Raw) -> tuple[User, ...]:
         meta = artifact["metadata"]
         listing = self.store(resources.REVISION).find(f"artifact:{meta['namespace']}/{meta['name']}")
-        listed: dict[str, list[Raw]] = {}
-        for raw in sorted(listing, key=lambda raw: int(raw.get("revision", 0))):
-            for ref in raw["metadata"].get("ownerReferences", ()):
-                listed.setdefault(ref["uid"], []).append(raw)
+        listed = users.by_owner(listing)
         owning = {ref["uid"] for ref in meta.get("ownerReferences", ())}
+        comparing = users.comparing(artifact, self.store(resources.ARTIFACT), self.store(resources.MODEL))
         models = (
             model
-            for uid in listed.keys() | owning
+            for uid in listed.keys() | owning | comparing
             for model in self.store(resources.MODEL).find(f"uid:{uid}")
         )
         living = (model for model in models if "deletionTimestamp" not in model["metadata"])
@@ -195,7 +195,7 @@ class Observer:
         for model in sorted(living, key=lambda raw: str(raw["metadata"]["name"])):
             uid = model["metadata"]["uid"]
             revisions = self.store(resources.REVISION).find(f"owner:{uid}")
-            uses = listed.get(uid) or users.comparing(model, str(meta["name"]), revisions)
+            uses = users.uses(model, listed.get(uid, ()), revisions, compares=uid in comparing)
             found.append(users.user(model, self._workload(model), uses, planned=bool(revisions)))
         return tuple(found)
 
@@ -275,17 +275,8 @@ class Observer:
     def _notify(self, old: Raw | None, new: Raw | None) -> None:
         for key in routes.keys(self._stores, old, new):
             self._enqueue(key)
-        for artifact in self._superseded(old, new):
+        for artifact in users.superseded(old, new, self.store(resources.ARTIFACT)):
             self._enqueue(routes.key_of(artifact))
-
-    def _superseded(self, old: Raw | None, new: Raw | None) -> tuple[Raw, ...]:
-        """Artifacts of a ModelDeployment that lists others than before: maybe nobody needs them now."""
-        if old is None or new is None or new["kind"] != "ModelDeployment":
-            return ()
-        before, after = (users.listing(raw) for raw in (old, new))
-        return (
-            self.store(resources.ARTIFACT).find(f"owner:{new['metadata']['uid']}") if before != after else ()
-        )
 
 
 def _ready(model: Raw) -> bool:

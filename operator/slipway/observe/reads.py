@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from slipway import resources
 from slipway.errors import ApiError, NotFoundError
 from slipway.kube import Kube
+from slipway.manifests.artifacts import is_remote
 from slipway.observe import trim
 from slipway.observe.observed import Credential, Raw, User
 
@@ -26,6 +27,8 @@ TAIL_WAIT_SECONDS: Final = 1.0
 """How long a pass waits for a log; progress that comes later is shown by the next pass."""
 SECRET_SECONDS: Final = 10.0
 """A Secret's version is read at most this often, and only while something waits for it."""
+STORE_KEYS: Final = ".dockerconfigjson, or username and password"
+"""What opens a registry."""
 KEPT: Final = 2048
 """Answers kept at most; the oldest go first."""
 
@@ -107,6 +110,17 @@ class Reads:
         # A missing Secret of one user must not keep another waiting that needs none.
         return there or (found[0] if found and len(found) == len(named) else None)
 
+    async def store_credential(self, artifact: Raw) -> Credential | None:
+        """The Secret of the registry or bucket that keeps an artifact which is not ready; None for none.
+
+        Raises:
+            ApiError: anything but "not found", which is an empty version.
+        """
+        named = ((artifact["spec"].get("store") or {}).get("secretRef") or {}).get("name")
+        if not named or not is_remote(artifact) or _true(artifact, "Ready"):
+            return None
+        return replace(await self._credential(artifact, str(named)), keys=STORE_KEYS)
+
     async def claim(self, artifact: Raw) -> Raw | None:
         """The artifact's own claim, read by its name; None when there is none.
 
@@ -122,8 +136,8 @@ class Reads:
         own = any(ref["uid"] == meta["uid"] for ref in owners)
         return {**trim.claim(raw), "apiVersion": raw["apiVersion"], "kind": raw["kind"]} if own else None
 
-    async def _credential(self, model: Raw, name: str) -> Credential:
-        where = (model["metadata"]["namespace"], name)
+    async def _credential(self, beside: Raw, name: str) -> Credential:
+        where = (beside["metadata"]["namespace"], name)
         held = self._secrets.get(where)
         if held and self._clock() - held[0] < SECRET_SECONDS:
             return Credential(name, held[1])

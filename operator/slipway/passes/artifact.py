@@ -118,9 +118,9 @@ def _build(
         draft.fields["stage"] = stage
         return
     if stage is not None and settings.network_policy:
-        draft.apply.append(network.build_artifact_job_policy(_owner(seen.artifact), seen.artifact, settings))
-    where = _circumstances(seen, users)
+        draft.apply += network.build_artifact_job_policies(_owner(seen.artifact), seen.artifact, settings)
     while stage is not None:
+        where = _circumstances(seen, users, stage)
         wished = _job(seen, users, settings, stage=stage, number=1)
         step = attempt.advance(seen.jobs, stage, where, wished, draft)
         if stage == "evaluate" and _given_up(step, draft):
@@ -179,11 +179,12 @@ def is_ready(artifact: Raw | None) -> bool:
     return any(one["type"] == reasons.READY and one["status"] == "True" for one in conditions)
 
 
-def _circumstances(seen: ArtifactObserved, users: tuple[User, ...]) -> Circumstances:
+def _circumstances(seen: ArtifactObserved, users: tuple[User, ...], stage: str) -> Circumstances:
     marks = [user.model["metadata"].get("annotations", {}).get(tries.RETRY, "") for user in users]
     own = seen.artifact["metadata"].get("annotations", {}).get(tries.RETRY, "")
     retry = ",".join(mark for mark in (own, *marks) if mark)
-    return Circumstances(seen.artifact["metadata"]["name"], seen.credential, retry[:256])
+    secret = seen.store_credential if stage in REMOTE_STAGES else seen.credential
+    return Circumstances(seen.artifact["metadata"]["name"], secret, retry[:256])
 
 
 def _under_way(
@@ -234,20 +235,25 @@ def _progress(stage: str, step: Step, said: Mapping[str, Any]) -> dict[str, Any]
 def _job(
     seen: ArtifactObserved, users: tuple[User, ...], settings: Settings, *, stage: str, number: int
 ) -> Raw:
-    inputs = _of_first(users, seen.artifact["metadata"]["name"])
+    inputs = _of_first(users, seen.artifact)
     if stage == "fetch" and seen.credential:
         inputs = replace(inputs, secret=seen.credential.name)
     if stage in REMOTE_STAGES:
         inputs = replace(inputs, secret=(seen.artifact["spec"]["store"].get("secretRef") or {}).get("name"))
-    if seen.parent is not None:
-        inputs = replace(inputs, parent_claim=seen.parent["status"]["location"]["claim"])
-    claims = {name: raw["status"]["location"]["claim"] for name, raw in seen.inputs.items() if is_ready(raw)}
-    inputs = replace(inputs, inputs=claims)
+    elif seen.parent is not None:
+        inputs = replace(inputs, parent_claim=_claim_of(seen.parent))
+    read = {name: claim for name, raw in seen.inputs.items() if (claim := _claim_of(raw))}
+    inputs = replace(inputs, inputs=read)
     job = jobs.build_stage_job(_owner(seen.artifact), seen.artifact, stage, number, inputs, settings)
     return kueue.queued(job, dict(inputs.kueue))
 
 
-def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:
+def _claim_of(artifact: Raw) -> str | None:
+    """Claim of a ready artifact; what is looked up first may have a parent that is only being made."""
+    return (artifact["status"].get("location") or {}).get("claim") if is_ready(artifact) else None
+
+
+def _of_first(users: tuple[User, ...], artifact: Raw) -> jobs.StageInputs:
     """Where Jobs of the first user run, and facts of what is made."""
     for user in users:
         try:
@@ -259,5 +265,6 @@ def _of_first(users: tuple[User, ...], artifact: str) -> jobs.StageInputs:
         found = jobs.StageInputs(placement=where, kueue=tuple(kueue.labels_of(user.model).items()))
         if pinned is None:
             return found
-        return replace(found, facts=pinned.facts_of(artifact), parent_claim=pinned.anchor(artifact))
+        facts = pinned.facts_of(artifact["metadata"]["name"])
+        return replace(found, facts=facts, parent_claim=pinned.anchor(artifact))
     return jobs.StageInputs()

@@ -102,7 +102,7 @@ def _naming_secret(step: Step, where: Circumstances) -> Step:
     verdict, credential = step.verdict, where.credential
     if verdict is None or credential is None or verdict.reason not in _REFUSED:
         return step
-    text = f"{verdict.message} (asked with {_whose(credential)}; its key must be called token)"
+    text = f"{verdict.message} (asked with {_whose(credential)}; its key must be called {credential.keys})"
     return replace(step, verdict=replace(verdict, message=text))
 
 
@@ -112,7 +112,7 @@ def _whose(credential: Credential) -> str:
 
 
 def _no_secret(credential: Credential) -> Verdict:
-    text = f"{_whose(credential)} does not exist in this namespace; create it with the key token"
+    text = f"{_whose(credential)} does not exist in this namespace; create it with the key {credential.keys}"
     return Verdict(reasons.SECRET_NOT_FOUND, Kind.WAITING, text)
 
 

@@ -15,12 +15,13 @@ from slipway.errors import InvalidSpecError
 from slipway.manifests import artifacts, claims
 from slipway.manifests.artifacts import ArtifactPlan
 from slipway.manifests.companions import model_chain
+from slipway.manifests.jobs import DATA, form_of
 from slipway.manifests.owner import Owner
 from slipway.manifests.places import place_of
 from slipway.manifests.revision import Pinned
 from slipway.manifests.serving import PublishedArtifact
 from slipway.observe.observed import Raw
-from slipway.passes import attempt, companions, comparing, planning
+from slipway.passes import attempt, companions, comparing, planning, results
 from slipway.passes.artifact import is_ready
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
@@ -54,7 +55,11 @@ def build(scene: Scene, chosen: Chosen, draft: Draft) -> PublishedArtifact | Non
         return None
     found = _gate(scene, chosen.pinned.plan, served, stays, draft)
     comparing.build(scene, chosen, draft, shut=found is None)
-    return found and replace(found, companions=companions.published(scene, chosen.pinned) or ())
+    beside = companions.published(scene, pinned)
+    if found and beside is None:
+        text = f"what is served beside the model is not there as {chosen.name} names it{stays}"
+        draft.fails(reasons.ARTIFACT_READY, reasons.BUILDING, text)
+    return replace(found, companions=beside) if found and beside is not None else None
 
 
 def _first(chain: list[ArtifactPlan], ready: set[str], held: Mapping[str, Raw]) -> ArtifactPlan | None:
@@ -152,7 +157,7 @@ def _move(scene: Scene, chain: list[ArtifactPlan], ready: set[str], draft: Draft
     for one in chain:
         artifact = scene.seen.artifacts.get(one.name)
         wished = artifacts.build_artifact(one, [scene.owner], scene.owner.namespace)["spec"].get("store")
-        if artifact is None or (artifact["spec"].get("store") or {}) == (wished or {}):
+        if artifact is None or _same_store(artifact["spec"].get("store"), wished, one.name in ready):
             continue
         owners = {ref["uid"] for ref in artifact["metadata"].get("ownerReferences", ())}
         if one.name not in ready and owners <= {scene.owner.uid}:
@@ -160,6 +165,13 @@ def _move(scene: Scene, chain: list[ArtifactPlan], ready: set[str], draft: Draft
         else:
             stay.append(one.name)
     return f"; the store of ModelArtifact {', '.join(stay)} stays, delete it to move" if stay else ""
+
+
+def _same_store(held: Raw | None, wished: Raw | None, ready: bool) -> bool:
+    """Whether an artifact is where it should be; of a ready one pods take the Secret that the spec names."""
+    left_out = {"secretRef"} if ready else set[str]()
+    held, wished = ({k: v for k, v in (one or {}).items() if k not in left_out} for one in (held, wished))
+    return held == wished
 
 
 def _gate(
@@ -183,9 +195,8 @@ def _gate(
     warning = f"; how much it lost is not known: {unknown}" if unknown else ""
     reason = reasons.QUALITY_UNKNOWN if unknown else reasons.BUILT
     draft.holds(reasons.ARTIFACT_READY, reason, text + warning)
-    return PublishedArtifact(
-        plan.name, place_of(scene.seen.artifacts[plan.name]), status["digest"], plan.level
-    )
+    place = place_of(scene.seen.artifacts[plan.name], scene.spec.store)
+    return PublishedArtifact(plan.name, place, status["digest"], plan.level)
 
 
 def _came_so(plan: ArtifactPlan, gate: str) -> str:
@@ -211,21 +222,29 @@ def _never_measured(plan: Plan) -> str:
 def _whole_loss(scene: Scene, served: list[ArtifactPlan]) -> tuple[str | None, str]:
     """The loss of all steps of the chain together, or None and why one of them is not known.
 
-    Each is measured against what it was made from, so their ratios multiply.
+    Each is measured against what it was made from. What was found in a registry has parents that were never
+    made here, or are now, to compare levels: it says itself what its whole chain lost.
     """
-    ratio, found = 1.0, False
+    whole, losses, missing = None, list[str](), ""
     for one in served:
         artifact = scene.seen.artifacts.get(one.name)
-        if artifact is None:  # what is served was found in a registry: its parents were never made here
-            if one.made.method not in ("source", GGUF):
-                return None, f"{one.level}: what it lost was measured where it was made"
+        status: dict[str, Any] = (artifact or {}).get("status") or {}
+        if not is_ready(artifact):
+            missing = missing or (one.level if _may_lose(one) else "")
             continue
-        status = artifact["status"]
         if why := status.get("qualityUnknown"):
             return None, f"{one.level}: {why}"
-        if loss := (status.get("quality") or {}).get("loss"):
-            ratio, found = ratio * (1 + float(loss.rstrip("%")) / 100), True
-    return (f"{100 * (ratio - 1):.1f}%" if found else None), ""
+        whole = status.get("chainLoss")
+        losses += [loss] if (loss := (status.get("quality") or {}).get("loss")) else []
+    if missing:
+        return whole, "" if whole else f"{missing}: what it lost was measured where it was made"
+    return (results.together(losses) if losses else None), ""
+
+
+def _may_lose(plan: ArtifactPlan) -> bool:
+    """Whether a step on the way to what is served may cost quality: not another form, model or data."""
+    method = plan.made.method
+    return method not in ("source", GGUF, *results.LOSSLESS) and form_of(method) != DATA
 
 
 def _too_much(plan: ArtifactPlan, loss: str | None, gate: str, unknown: str) -> str:

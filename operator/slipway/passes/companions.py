@@ -104,7 +104,7 @@ def report(pinned: Pinned, draft: Draft) -> None:
 
 def whole_chain(scene: Scene, pinned: Pinned, chain: list[ArtifactPlan]) -> list[ArtifactPlan]:
     """The model's chain, then those of its companions."""
-    return manifests.with_companions(chain, scene.spec, pinned.companions, pinned.plan.form)
+    return manifests.with_companions(chain, scene.spec, pinned.companions, pinned.plan)
 
 
 def published(scene: Scene, pinned: Pinned) -> tuple[PublishedCompanion, ...] | None:
@@ -115,5 +115,5 @@ def published(scene: Scene, pinned: Pinned) -> tuple[PublishedCompanion, ...] | 
         if artifact is None or not is_ready(artifact):
             return None
         digest = artifact["status"]["digest"]
-        found.append(manifests.published_companion(one, place_of(artifact), digest))
+        found.append(manifests.published_companion(one, place_of(artifact, scene.spec.store), digest))
     return tuple(found)

@@ -19,6 +19,7 @@ from slipway.passes.artifact import is_ready
 from slipway.passes.outcome import Draft
 from slipway.passes.scene import Chosen, Scene
 from slipway.plan.memory import logits_bytes
+from slipway.plan.pruning import pruned_facts
 from slipway_runtime.contract import MATRIX
 from slipway_runtime.methods import GGUF
 
@@ -34,7 +35,7 @@ def report(scene: Scene, chosen: Chosen, draft: Draft) -> None:
         rows = [{"level": level, "ready": False, "message": why} for level in levels]
     else:
         wanted = _wanted(scene, chosen)
-        rows = [_row(one, scene.seen.artifacts.get(one.name), chosen) for one in wanted.values()]
+        rows = [_row(scene, one, chosen) for one in wanted.values()]
     draft.fields["compare"] = rows or None
 
 
@@ -98,11 +99,20 @@ def _wanted(scene: Scene, chosen: Chosen) -> dict[str, ArtifactPlan]:
     }
 
 
-def _row(one: ArtifactPlan, artifact: Raw | None, chosen: Chosen) -> dict[str, Any]:
+def _weights(scene: Scene, one: ArtifactPlan, chosen: Chosen) -> int:
+    """Weights of what is compared: what pruning leaves is a bound, and so is half of f16's bytes."""
+    left = pruned_facts(scene.spec, chosen.pinned.facts).parameters
+    parent = scene.seen.artifacts.get(one.parent or "") or {}
+    size = (parent.get("status") or {}).get("sizeBytes") if one.level not in artifacts.CONVERTED else None
+    return min(left, size // 2) if size and left < chosen.pinned.facts.parameters else left
+
+
+def _row(scene: Scene, one: ArtifactPlan, chosen: Chosen) -> dict[str, Any]:
+    artifact: Raw | None = scene.seen.artifacts.get(one.name)
     status: Mapping[str, Any] = (artifact or {}).get("status") or {}
     quality = status.get("quality") or {}
     size = status.get("sizeBytes")
-    weights = chosen.pinned.facts.parameters
+    weights = _weights(scene, one, chosen)
     return {
         "level": one.level,
         "artifact": one.name,

@@ -9,6 +9,7 @@ from slipway.api.modeldeployment import REMOTE, ModelDeploymentSpec, Store
 from slipway.errors import InvalidSpecError
 from slipway.manifests.revision import Pinned, read_pinned
 from slipway.observe.observed import Raw
+from slipway.plan.spec_hash import planning_hash
 from slipway.settings import Settings
 
 _KEPT = 4096
@@ -67,6 +68,24 @@ def with_store(spec: ModelDeploymentSpec, settings: Settings) -> ModelDeployment
         secret = LocalRef(name=settings.store_secret)
     update = {"type": kind, "repository": repository, "secret_ref": secret}
     return spec.model_copy(update={"store": store.model_copy(update=update)})
+
+
+def spec_hash(written: ModelDeploymentSpec, spec: ModelDeploymentSpec) -> str:
+    """The planning hash of a spec whose store may be the installation's.
+
+    Where a registry or bucket keeps what is served, its name is made of type and repository: another one is
+    another plan, whoever says it. The installation's Secret is none, nor is anything about claims.
+
+    Args:
+        written: as the user wrote it.
+        spec: the same, from ``with_store``.
+    """
+    if spec.store is None or spec.store.type not in REMOTE:
+        return planning_hash(written)
+    update = {"type": spec.store.type, "repository": spec.store.repository}
+    return planning_hash(
+        written.model_copy(update={"store": (written.store or Store()).model_copy(update=update)})
+    )
 
 
 def read_revision(raw: Raw) -> Pinned:

@@ -12,10 +12,9 @@ from slipway.api import reasons
 from slipway.errors import InvalidSpecError
 from slipway.observe.observed import ModelObserved
 from slipway.passes import building, planning, pools, proving, serving, upkeep
-from slipway.passes.kept import read_spec, with_store
+from slipway.passes.kept import read_spec, spec_hash, with_store
 from slipway.passes.outcome import Draft, Outcome
 from slipway.passes.scene import Scene
-from slipway.plan.spec_hash import planning_hash
 from slipway.settings import Settings
 from slipway.status import Condition
 
@@ -38,7 +37,7 @@ def decide(seen: ModelObserved, settings: Settings, now: datetime) -> Outcome:
         spec = with_store(written, settings)
     except InvalidSpecError as error:
         return _refused(error, seen, settings, draft)
-    scene = Scene(seen, spec, planning_hash(written), settings, now, planning.asked(seen.model))
+    scene = Scene(seen, spec, spec_hash(written, spec), settings, now, planning.asked(seen.model))
     if spec.pools:
         pools.share_out(scene, draft)
         return draft.outcome(reasons.SERVING, "the model answers as specified")

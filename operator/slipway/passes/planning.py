@@ -14,7 +14,7 @@ from slipway.api import reasons
 from slipway.engines import ENGINES, decide, image_of
 from slipway.errors import InvalidSpecError, NothingFitsError
 from slipway.manifests import revision
-from slipway.manifests.chains import source_name
+from slipway.manifests.chains import first_name
 from slipway.manifests.companions import inquiries, model_chain, with_chains
 from slipway.manifests.revision import SPEC_HASH_LABEL, Pinned
 from slipway.observe.observed import ModelObserved, Raw
@@ -126,7 +126,7 @@ def _decide(
         draft.fails(reasons.PLANNED, error.reason, error.message)
         draft.progressing(state=False, reason=error.reason, message="waits for another spec")
         return
-    beside = with_chains(scene.spec, beside, plan.form, source_name(scene.spec, commit))
+    beside = _named(scene, commit, plan, beside)
     whole = model_chain(scene.spec, commit, plan, beside)
     pinned = Pinned(
         spec_hash=scene.spec_hash,
@@ -167,12 +167,28 @@ def replan(scene: Scene, chosen: Chosen, draft: Draft) -> None:
         return  # nothing better: the pod's condition already says what is missing
     if plan.effect == pinned.plan.effect:
         return  # the same pods on the same nodes, for reasons that read otherwise
-    beside = with_chains(scene.spec, pinned.companions, plan.form, pinned.artifacts[0])
+    beside = _named(scene, pinned.commit, plan, pinned.companions)
     chain = model_chain(scene.spec, pinned.commit, plan, beside)
     names = tuple(one.name for one in chain)
     answered = scene.asked or pinned.asked
     anew = replace(pinned, plan=plan, images=_kept(scene, pinned, plan), artifacts=names, asked=answered)
     _ask_for_revision(scene, replace(anew, companions=beside), draft)
+
+
+def _named(scene: Scene, commit: str, plan: Plan, companions: tuple[Companion, ...]) -> tuple[Companion, ...]:
+    return with_chains(scene.spec, companions, plan.form, first_name(scene.spec, commit, plan))
+
+
+def _named_anew(scene: Scene, pinned: Pinned, draft: Draft) -> None:
+    """Pin companions of a model that comes as GGUF by the names that they are built under.
+
+    Revisions of before named them beside an artifact that such a model does not have.
+    """
+    if not pinned.plan.source_files or not pinned.companions:
+        return
+    named = _named(scene, pinned.commit, pinned.plan, pinned.companions)
+    if named != pinned.companions:
+        _ask_for_revision(scene, replace(pinned, companions=named), draft)
 
 
 def _engine_spec(scene: Scene, plan: Plan) -> str:
@@ -205,6 +221,7 @@ def _pinned(scene: Scene, name: str, draft: Draft) -> Chosen | None:
     draft.fields["revision"] = name
     _resolved(pinned.uri, pinned.commit, pinned.facts, draft)
     companions.report(pinned, draft)
+    _named_anew(scene, pinned, draft)
     _planned(pinned.plan, draft)
     return Chosen(name, pinned)
 

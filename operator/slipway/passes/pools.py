@@ -22,7 +22,7 @@ from slipway.passes.pool_seen import Seen, see
 from slipway.passes.pool_status import LOOK_SECONDS, pool_status, say
 from slipway.passes.scene import Scene
 from slipway.plan import deal
-from slipway.plan.companions import DRAFT, key_of, wanted
+from slipway.plan.companions import CALIBRATION, DRAFT, key_of, wanted
 from slipway.plan.workload import counts
 
 PASSED_ON: Final = (tries.RETRY, planning.REPLAN)
@@ -115,6 +115,10 @@ def _at_commits(spec: ModelDeploymentSpec, commits: dict[str, str]) -> ModelDepl
         draft = {"draft": at(guess.draft, DRAFT)}
         engine = spec.engine.model_copy(update={"speculative": guess.model_copy(update=draft)})
         spec = spec.model_copy(update={"engine": engine})
+    text = spec.optimize.calibration if spec.optimize else None
+    if spec.optimize and text and text.source:
+        optimize = spec.optimize.model_copy(update={"calibration": at(text, CALIBRATION)})
+        spec = spec.model_copy(update={"optimize": optimize})
     return spec.model_copy(update={"model": model})
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -13,6 +14,9 @@ from slipway_runtime.contract import PUBLISHED
 
 LOSSLESS = frozenset({"merge", "distill"})
 """Methods whose result is another model on purpose: its distance from what it was made of is no loss."""
+NOTHING = "0.0%"
+BESIDE_QUALITY = ("chainLoss", "qualityUnknown")
+"""Status fields that a registry keeps within what was measured."""
 
 
 def record(artifact: Raw, parent: Raw | None, stage: str, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,19 +43,27 @@ def record(artifact: Raw, parent: Raw | None, stage: str, result: Mapping[str, A
                 "sizeBytes": int(result["sizeBytes"]),
                 "digest": str(result["digest"]),
                 "location": _remote(result),
-                "quality": result.get("quality"),
+                **_kept(result.get("quality") or {}),
                 "progress": None,
             }
         case "evaluate":
             quality = _quality(artifact, parent, result)
-            return {"quality": quality, "qualityUnknown": _unknown(artifact, quality, result)}
+            unknown = _unknown(artifact, quality, result)
+            whole = None if unknown else _chain_loss(parent, quality["loss"] or NOTHING)
+            return {"quality": quality, "qualityUnknown": unknown, "chainLoss": whole}
         case _:
             return {"made": dict(result["made"])} if result.get("made") else {}
 
 
 def unmeasured(why: str) -> dict[str, Any]:
     """Status fields of an artifact whose evaluation was given up: kept, and its loss is not known."""
-    return {"quality": None, "qualityUnknown": why}
+    return {"quality": None, "qualityUnknown": why, "chainLoss": None}
+
+
+def together(losses: Iterable[str]) -> str:
+    """The loss of several steps, such as ``7.2%``: each is against the one before it, so ratios multiply."""
+    ratio = math.prod(1 + float(one.rstrip("%")) / 100 for one in losses)
+    return _percent(f"{100 * (ratio - 1):.1f}%")
 
 
 def found_there(stage: str, result: Mapping[str, Any]) -> bool:
@@ -65,6 +77,21 @@ def _claimed(artifact: Raw) -> dict[str, Any]:
 
 def _remote(result: Mapping[str, Any]) -> dict[str, Any]:
     return {key: str(result[key]) for key in ("image", "uri", "revision") if result.get(key)}
+
+
+def _kept(held: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured where it was made; of one whose loss is not known there may be the reason alone."""
+    quality = {key: value for key, value in held.items() if key not in BESIDE_QUALITY}
+    return {"quality": quality or None, **{key: held.get(key) for key in BESIDE_QUALITY}}
+
+
+def _chain_loss(parent: Raw | None, own: str) -> str | None:
+    """The loss of all steps from the source on; None when that of the parent's is not known."""
+    if parent is None:
+        return None
+    source = parent["spec"]["recipe"]["method"] == "source"
+    above = NOTHING if source else (parent.get("status") or {}).get("chainLoss")
+    return together((above, own)) if above else None
 
 
 def _quality(artifact: Raw, parent: Raw | None, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,5 +139,8 @@ def relative_loss(perplexity: str, base: str) -> str | None:
         return None
     if not increase.is_finite():
         return None
-    text = f"{increase:.1f}%"
-    return "0.0%" if text == "-0.0%" else text
+    return _percent(f"{increase:.1f}%")
+
+
+def _percent(text: str) -> str:
+    return NOTHING if text == "-0.0%" else text

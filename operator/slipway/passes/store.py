@@ -20,7 +20,7 @@ LOOK_SECONDS: Final = 15.0
 """How often a claim that has to go is looked at: pods that let it go are not always our events."""
 NAMED: Final = 5
 """Pods that a message names."""
-_CONTENT: Final = ("completed", "digest", "sizeBytes", "location", "quality")
+_CONTENT: Final = ("completed", "digest", "sizeBytes", "location", "quality", "qualityUnknown", "chainLoss")
 """Status fields that say what lies in the claim."""
 
 

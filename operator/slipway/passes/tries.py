@@ -14,6 +14,7 @@ import orjson
 from slipway.api import reasons
 from slipway.manifests import kueue
 from slipway.manifests.jobs import with_memory
+from slipway.observe.container_states import telling, terminated
 from slipway.observe.job_states import ended as job_ended
 from slipway.observe.kinds import COMPONENT_LABEL, ENGINE
 from slipway.observe.observed import JobObserved, Raw
@@ -187,9 +188,8 @@ def engine_symptoms(pod: Raw, now: datetime, log: str = "") -> Symptoms:
 def _symptoms(pod: Raw | None, now: datetime, *, failed: bool, ended: bool, job_reason: str) -> Symptoms:
     if pod is None:
         return Symptoms(failed=failed, gone=ended, job_reason=job_reason)
-    containers = pod["status"].get("containerStatuses") or [{}]
-    container = containers[0]
-    dead = _terminated(container)
+    container = telling(pod["status"])
+    dead = terminated(container)
     waiting = container.get("state", {}).get("waiting") or {}
     result, words = _result(dead.get("message", ""))
     disrupted, disruption_message = _disruption(pod)
@@ -216,12 +216,6 @@ def _symptoms(pod: Raw | None, now: datetime, *, failed: bool, ended: bool, job_
         pod=pod["metadata"]["name"],
         mounts=_mounts(pod),
     )
-
-
-def _terminated(container: Mapping[str, Any]) -> Mapping[str, Any]:
-    now = container.get("state", {}).get("terminated")
-    before = container.get("lastState", {}).get("terminated") if not container.get("ready") else None
-    return now or before or {}
 
 
 def _image(pod: Raw) -> str:

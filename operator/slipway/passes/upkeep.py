@@ -71,7 +71,8 @@ def _served(scene: Scene, pinned: Pinned) -> PublishedArtifact | None:
         return None  # there is no template to keep
     if artifact is not None and is_ready(artifact):
         status = artifact["status"]
-        return PublishedArtifact(name, place_of(artifact), status["digest"], level, beside or ())
+        place = place_of(artifact, scene.spec.store)
+        return PublishedArtifact(name, place, status["digest"], level, beside or ())
     marks = template(scene.seen.workload).get("metadata", {}).get("annotations", {})
     place = Place(claim=name)  # the running pods keep their own template: only what stands beside it is new
     return PublishedArtifact(name, place, marks[ARTIFACT_DIGEST], level) if ARTIFACT_DIGEST in marks else None

@@ -64,6 +64,13 @@ def read_base(folder: Path, question: Question, model: str = "") -> Base | None:
     return Base(folder / LOGITS, str(record["perplexity"]), record)
 
 
+def remove_base(folder: Path) -> None:
+    """Remove what is kept here, whole or not: without a record it would only take room."""
+    files.clear_temporary(folder)
+    for path in (_record(folder), folder / LOGITS):
+        path.unlink(missing_ok=True)
+
+
 def has_room(job: Job, needed: int) -> bool:
     """Whether the claim was planned to keep a base of so many bytes, and has them free.
 

@@ -6,6 +6,8 @@ Imports torch when it is asked for something, never before.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any, BinaryIO, Self
 
 from slipway_runtime.errors import DataError, ToolError
 from slipway_runtime.evaluate.question import CONTEXT, SCORED, Question
+from slipway_runtime.files import FULL
 from slipway_runtime.log import LOGGER
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -185,28 +188,51 @@ class Writer:
         self._path, self._vocabulary = path, vocabulary
         self._file: BinaryIO | None = None
 
+    @property
+    def writes(self) -> bool:
+        """Whether all rows so far are written: without a path, or once the disk was full, none are."""
+        return self._path is not None
+
     def __enter__(self) -> Self:
         if self._path is not None:
-            self._file = self._path.open("wb")
+            with self._unless_full(self._path):
+                self._file = self._path.open("wb")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._file is not None and self._path is not None:
+            with self._unless_full(self._path):
+                self._file.close()
+
+    @contextmanager
+    def _unless_full(self, path: Path) -> Iterator[None]:
+        """Give the file up when the disk is full: the divergence is missing then, and nothing else."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            if self._file is not None:
+                with suppress(OSError):  # what it still holds does not fit either
+                    self._file.close()
+            path.unlink(missing_ok=True)
+            self._path = self._file = None
+            LOGGER.warning("the disk filled up: no log-probabilities are kept, so no KL divergence")
 
     def add(self, said: Said) -> None:
         """Append a window's rows."""
         import numpy as np
 
-        if self._file is None:
+        if self._file is None or self._path is None:
             return
-        for row in said.rows:
-            top = row.max()
-            steps = np.rint((row - top + RANGE) * (STEPS / RANGE)).clip(0, STEPS)
-            self._file.write(np.float32(top).tobytes())
-            self._file.write(steps.astype("<u2").tobytes())
+        with self._unless_full(self._path):
+            for row in said.rows:
+                top = row.max()
+                steps = np.rint((row - top + RANGE) * (STEPS / RANGE)).clip(0, STEPS)
+                self._file.write(np.float32(top).tobytes())
+                self._file.write(steps.astype("<u2").tobytes())
 
 
 class Reader:

@@ -111,7 +111,12 @@ def _base(job: Job, folder: Path, question: Question, tokens: list[list[int]]) -
     temporary.touch()
     perplexity = require_perplexity(losses)
     return bases.write_base(
-        job.work, temporary, question.of(identity), perplexity, vocabulary=model.vocabulary, whole=room
+        job.work,
+        temporary,
+        question.of(identity),
+        perplexity,
+        vocabulary=model.vocabulary,
+        whole=writer.writes,
     )
 
 
@@ -143,13 +148,17 @@ def _compare(job: Job, model: Causal, base: Base | None, tokens: list[list[int]]
 def require_perplexity(losses: list[float]) -> str:
     """Return the perplexity of these losses, nats a token; DataError when it is no number."""
     mean = math.fsum(losses) / len(losses)
-    if not math.isfinite(mean):
+    try:
+        figure = math.exp(mean)
+    except OverflowError:
+        figure = math.inf
+    if not math.isfinite(figure):
         raise DataError(
             "InvalidWeights",
-            f"a figure of the model is {mean}: its weights are damaged, or overflow in 16 bits",
+            f"the model's loss is {mean} nats a token: its weights are damaged, or overflow in 16 bits",
         )
     LOGGER.info("%d tokens scored, %d a window", len(losses), SCORED)
-    return f"{math.exp(mean):.4f}"
+    return f"{figure:.4f}"
 
 
 def _digest(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from slipway_runtime import files
 from slipway_runtime.artifact import find_model
 from slipway_runtime.cpus import thread_count
-from slipway_runtime.errors import DataError, StageError, ToolError
+from slipway_runtime.errors import DataError, StageError, StoreFullError, ToolError
 from slipway_runtime.evaluate import base as bases
 from slipway_runtime.evaluate.base import Base
 from slipway_runtime.evaluate.question import CHUNKS, CONTEXT, TEXT, Question, answered, read_question
@@ -62,8 +62,19 @@ def evaluate(job: Job) -> dict[str, Any]:
 
 def _measure(job: Job, model: Path, question: Question, sha256: str) -> dict[str, Any]:
     planned = job.number("SLIPWAY_WORK_BYTES", 0)
-    if planned and bases.has_room(job, planned):
-        return measure_base(job, model, question, sha256)
+    own = job.store / bases.FOLDER
+    if planned:
+        kept = bases.read_base(own, question, sha256)  # first: it takes itself the room that is asked for
+        if kept is not None:
+            return _figures(kept)
+        bases.remove_base(own)
+        if bases.has_room(job, planned):
+            try:
+                with files.full_disk_as_store_full(job.store):
+                    return _figures(measure_base(job, model, question, sha256))
+            except StoreFullError as error:
+                bases.remove_base(own)
+                LOGGER.warning("log-probabilities were begun and are given up: %s", error.message)
     base = bases.read_base(job.parent / bases.FOLDER, question)
     return compare(job, model, base) if base else measure(job, model, question)
 
@@ -80,25 +91,25 @@ def measure(job: Job, model: Path, question: Question) -> dict[str, Any]:
     return {"perplexity": require_number(figure), "tokens": windows * CONTEXT}
 
 
-def measure_base(job: Job, model: Path, question: Question, sha256: str) -> dict[str, Any]:
+def measure_base(job: Job, model: Path, question: Question, sha256: str) -> Base:
     """The same, keeping what the model said of each scored token: ``/store/evaluate/base.logits``."""
     folder = job.store / bases.FOLDER
-    kept = bases.read_base(folder, question, sha256)
-    if kept is None:
-        folder.mkdir(exist_ok=True)
-        files.clear_temporary(folder)
-        temporary = folder / f".{bases.LOGITS}.tmp"
-        for _ in range(TRIES):
-            figure, windows, outcome = _run(job, model, question, question.chunks, keep=temporary)
-            if outcome.code != 0 or figure:
-                break
-            LOGGER.warning("llama-perplexity ended without its last lines: once more")
-        if outcome.code != 0 or not figure:
-            temporary.unlink(missing_ok=True)
-            raise files.store_full(job.store) if outcome.disk_was_full else explain(outcome)
-        tokens = windows * CONTEXT
-        kept = bases.write_base(folder, temporary, question.of(sha256), require_number(figure), tokens=tokens)
-    return {"perplexity": kept.perplexity, "tokens": kept.record["tokens"], "baseBytes": kept.size}
+    folder.mkdir(exist_ok=True)
+    temporary = folder / f".{bases.LOGITS}.tmp"
+    for _ in range(TRIES):
+        figure, windows, outcome = _run(job, model, question, question.chunks, keep=temporary)
+        if outcome.code != 0 or figure:
+            break
+        LOGGER.warning("llama-perplexity ended without its last lines: once more")
+    if outcome.code != 0 or not figure:
+        temporary.unlink(missing_ok=True)
+        raise files.store_full(job.store) if outcome.disk_was_full else explain(outcome)
+    tokens = windows * CONTEXT
+    return bases.write_base(folder, temporary, question.of(sha256), require_number(figure), tokens=tokens)
+
+
+def _figures(base: Base) -> dict[str, Any]:
+    return {"perplexity": base.perplexity, "tokens": base.record["tokens"], "baseBytes": base.size}
 
 
 def compare(job: Job, model: Path, base: Base) -> dict[str, Any]:

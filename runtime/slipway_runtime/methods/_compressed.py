@@ -77,8 +77,7 @@ def compress(job: Job, kind: Kind) -> dict[str, Any]:
     asked = Asked(job.level, options, _group(folder, kind, Asked(job.level, options)))
     recipe = kind.recipe(asked)
     made = {"groupSize": str(asked.group)} if kind.grouped else {}
-    summary = make_folder(job, job.expected_bytes, partial(_make, job, asked, recipe, made))
-    return {**summary, "made": made}
+    return make_folder(job, job.expected_bytes, partial(_make, job, asked, recipe, made), made)
 
 
 def _group(folder: Path, kind: Kind, asked: Asked) -> int:

@@ -17,7 +17,7 @@ from slipway_runtime.log import LOGGER
 from slipway_runtime.methods import _calibration as calibration
 from slipway_runtime.methods import _compressed as compressed
 from slipway_runtime.methods.merge import copy_beside
-from slipway_runtime.tensors import Stored, read_tensors
+from slipway_runtime.tensors import Stored, read_tensors, require_numbers
 from slipway_runtime.weights import CONFIG, INDEX, is_weights
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def write_without(base: Path, target: Path, dropped: Collection[int]) -> None:
             for name, stored in read_tensors(path).items()
             if (new := rename(name, kept)) is not None
         }
+        for name, stored in renamed.items():
+            require_numbers(name, stored)
         if renamed:
             with (target / path.name).open("wb") as file:
                 write_tensors(file, path, renamed)

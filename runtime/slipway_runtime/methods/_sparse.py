@@ -16,7 +16,7 @@ from slipway_runtime.methods import _compressed as compressed
 from slipway_runtime.methods._groups import IGNORED
 from slipway_runtime.methods._recipes import Asked
 from slipway_runtime.methods.merge import copy_beside
-from slipway_runtime.tensors import Stored, pack, read_floats, read_tensors
+from slipway_runtime.tensors import Stored, pack, read_floats, read_tensors, require_numbers
 from slipway_runtime.weights import is_weights
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def by_magnitude(job: Job, base: Path, share: Share, target: Path) -> tuple[int,
         with path.open("rb") as source, (target / path.name).open("wb") as file:
             for name, stored in read_tensors(path).items():
                 file.write(source.read(stored.start - source.tell()))
+                require_numbers(name, stored)
                 if prunable(name, stored, share):
                     values = pruned(read_floats(stored).reshape(stored.shape), share)
                     zeros, weights = zeros + int((values == 0).sum()), weights + values.size
@@ -95,8 +96,6 @@ def pruned(values: Floats, share: Share) -> Floats:
     """Return the matrix with its smallest weights at zero: of all, or of each block of a row."""
     import numpy as np
 
-    if not np.isfinite(values).all():
-        raise DataError("InvalidWeights", "the weights hold NaN or infinity: this revision is damaged")
     if share.block:
         blocks = values.reshape(-1, share.block)
         least = np.argpartition(np.abs(blocks), share.zeros - 1, axis=1)[:, : share.zeros]

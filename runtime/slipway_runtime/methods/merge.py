@@ -18,7 +18,7 @@ from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.lora import Change, Wish, changes_of, needs_peft, read_config
 from slipway_runtime.model_folder import make_folder
-from slipway_runtime.tensors import Stored, pack, read_floats, read_tensors, unpack
+from slipway_runtime.tensors import Stored, pack, read_floats, read_tensors, require_numbers, unpack
 from slipway_runtime.weights import CONFIG, is_weights
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def write_shard(
     """
     for name, stored in shard.items():
         if name not in changes:
+            require_numbers(name, stored)
             continue
         _copy(source, file, stored.start - source.tell(), tell)
         for block in changed(name, stored, changes[name]):
@@ -148,8 +149,9 @@ def changed(name: str, stored: Stored, changes: Sequence[Change]) -> Iterator[ND
     columns = stored.row_elements
     rows = max(1, BLOCK // max(1, columns))
     loaded = [change.load(stored.dtype) for change in changes]
-    for start in range(0, stored.shape[0], rows):
-        count = min(rows, stored.shape[0] - start)
+    height = stored.shape[0] if stored.shape else 1
+    for start in range(0, height, rows):
+        count = min(rows, height - start)
         block = read_floats(stored, start * columns, count * columns).reshape(count, columns)
         packed = pack(block, stored.dtype)
         for change in loaded:

@@ -14,6 +14,7 @@ from slipway_runtime.errors import RequestError
 from slipway_runtime.job import Job
 from slipway_runtime.methods import _layers as layers
 from slipway_runtime.methods import _sparse as sparse
+from slipway_runtime.methods._recipes import refuse_others
 from slipway_runtime.model_folder import make_folder
 from slipway_runtime.weights import CONFIG
 
@@ -23,6 +24,10 @@ STAGE = "prune"
 FORM = "safetensors"
 IMAGE = "optimizer"
 GPU = True
+OPTIONS = {
+    contract.SPARSE: ("by", "sparsity", "pattern", "samples"),
+    contract.SHORT: ("layers", "drop"),
+}
 
 
 def prune(job: Job) -> dict[str, Any]:
@@ -39,11 +44,12 @@ def prune(job: Job) -> dict[str, Any]:
         DataError: InvalidWeights, BrokenConfig, or PruningFailed with what a tool said.
     """
     base = job.parent_published
+    refuse_others(job.level, job.options(), OPTIONS[job.level])
     files.require_file(base / CONFIG, "fetch of the source artifact")
     made: dict[str, str] = {}
     work = partial(_drop if job.level == contract.SHORT else _sparsen, job, base, made)
     total = sum(path.stat().st_size for path in base.rglob("*") if path.is_file())
-    return {**make_folder(job, total, work), "made": made}
+    return make_folder(job, total, work, made)
 
 
 def _drop(job: Job, base: Path, made: dict[str, str], target: Path) -> None:

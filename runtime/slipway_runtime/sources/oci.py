@@ -55,14 +55,15 @@ class _Tar:
 
 
 class OciRepository:
-    """One repository of one registry.
+    """One repository of one registry; ``whole`` lists its files as they lie, in place of a model's.
 
     Attributes:
         endpoint: URL of the server that is asked.
     """
 
-    def __init__(self, registry: Registry, reference: Reference) -> None:
+    def __init__(self, registry: Registry, reference: Reference, *, whole: bool = False) -> None:
         self.registry = registry
+        self.whole = whole
         self.endpoint = registry.endpoint
         self.reference = reference
         self._members: dict[str, Member] = {}
@@ -76,17 +77,18 @@ class OciRepository:
         files = [Member(one.path, one.size, one.digest, 0) for one in layers if one.kind is Kind.FILE]
         tars = [layer for layer in layers if layer.kind is Kind.TAR]
         inside = overlay([self._read_tar(layer) for layer in tars])
-        members = model_root([*inside, *files], layers, self.reference.name)
+        found = [*inside, *files]
+        members = found if self.whole else model_root(found, layers, self.reference.name)
         self._members = {member.path: member for member in members}
         self._tars = [_Tar(one.digest, one.size, _inside(one, members)) for one in tars]
         whole = {layer.digest for layer in layers if layer.kind is Kind.FILE}
-        found = (
+        listed = (
             RemoteFile(one.path, one.size, one.digest.removeprefix(PREFIX))
             if one.digest in whole
             else RemoteFile(one.path, one.size, sealed=True)
             for one in members
         )
-        return Listing(top.digest, tuple(found), self._license(manifest.document))
+        return Listing(top.digest, tuple(listed), self._license(manifest.document))
 
     def read_range(self, commit: str, file: RemoteFile, start: int, length: int) -> bytes:
         """Read part of a file out of its layer."""

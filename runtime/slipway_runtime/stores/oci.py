@@ -9,25 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slipway_runtime import oci_image
 from slipway_runtime.contract import MANIFEST
-from slipway_runtime.errors import NotFoundError
+from slipway_runtime.errors import DataError, NotFoundError
 from slipway_runtime.files import FileEntry, read_manifest, sha256_of
 from slipway_runtime.job import Job
 from slipway_runtime.log import LOGGER
 from slipway_runtime.pinning import PREFIX
-from slipway_runtime.registry import OCI_INDEX, OCI_MANIFEST, Registry
-from slipway_runtime.registry_reference import DIGEST, Reference, parse_reference, place_of
+from slipway_runtime.registry import OCI_INDEX, OCI_MANIFEST, HiddenError, Registry
+from slipway_runtime.registry_reference import DIGEST, Reference, kept_place, parse_reference
 from slipway_runtime.registry_upload import Blob, Upload
 
 EXAMPLE = "oci://registry.example.com/models/qwen"
-ENDPOINT = "push"
-"""``SLIPWAY_ENDPOINT_PUSH`` is where a registry is reached from inside, its name in references staying."""
 
 RECORD_LIMIT = 1024
 """Characters of what was kept beside; a longer one was not written by ``push``."""
@@ -40,8 +37,7 @@ def push(job: Job, folder: Path, target: str, beside: Mapping[str, Any]) -> dict
         ``{"image": "REGISTRY/REPOSITORY@sha256:HEX", "pushedBytes"}``: no bytes for one that was there.
     """
     reference = parse_reference(target, EXAMPLE)
-    # No mirror: what is pushed there is not for another registry.
-    registry = Registry(job, replace(place_of(reference, job.endpoint_of(ENDPOINT)), namespace=""))
+    registry = Registry(job, kept_place(job, reference))
     entries = read_manifest(folder)
     if entries is None:
         raise NotFoundError(
@@ -76,10 +72,11 @@ def recall(job: Job, target: str) -> dict[str, Any] | None:
         ``{"image", "digest", "sizeBytes", "files"}`` and what was pushed beside.
     """
     reference = parse_reference(target, EXAMPLE)
-    registry = Registry(job, place_of(reference, job.endpoint_of(ENDPOINT)))
+    registry = Registry(job, kept_place(job, reference))
     try:
         found = registry.manifest(reference.tag)
-    except NotFoundError:
+    except (NotFoundError, HiddenError) as error:
+        LOGGER.info("no image is seen there: %s", error.message)
         return None
     annotations = found.document.get("annotations")
     said = annotations if isinstance(annotations, dict) else {}
@@ -102,7 +99,7 @@ def _find(registry: Registry, tag: str, artifact: str) -> str:
     """Return the digest of the image with this tag if it holds the artifact; else an empty string."""
     try:
         found = registry.manifest(tag)
-    except NotFoundError:
+    except (NotFoundError, HiddenError):
         return ""
     annotations = found.document.get("annotations")
     same = isinstance(annotations, dict) and annotations.get(oci_image.ARTIFACT) == artifact
@@ -112,12 +109,13 @@ def _find(registry: Registry, tag: str, artifact: str) -> str:
 def _push_layers(
     job: Job, upload: Upload, folder: Path, entries: Sequence[FileEntry]
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return the layers' descriptors and how many bytes had to be uploaded."""
+    """Return the layers' descriptors and how many bytes had to be uploaded; DataError for other bytes."""
+    promised = {folder / entry.path: entry for entry in entries}
     tars = [oci_image.build_tar(folder, group) for group in oci_image.plan_layers(entries)]
     total, done, pushed = sum(tar.size for tar in tars), 0, 0
     layers = []
     for tar in tars:
-        digest = _digest(tar)
+        digest = _digest(tar, promised)
         if upload.put_blob(Blob(digest, tar.size, tar.blocks), partial(_report, job, done, total)):
             pushed += tar.size
             LOGGER.info("layer %s: %d bytes", digest, tar.size)
@@ -131,11 +129,29 @@ def _report(job: Job, before: int, total: int, at: int) -> None:
     job.progress.report_bytes(before + at, total)
 
 
-def _digest(tar: oci_image.Tar) -> str:
+def _digest(tar: oci_image.Tar, promised: Mapping[Path, FileEntry]) -> str:
+    """Return the tar's digest; each file in it is held against its entry on the way."""
     digest = hashlib.sha256()
-    for block in tar.blocks(0, tar.size):
-        digest.update(block)
+    for piece in tar.pieces:
+        entry = promised[piece.path] if piece.path else None
+        if piece.path and not (piece.path.is_file() and piece.path.stat().st_size == piece.size):
+            raise _damaged(piece.path)
+        own = hashlib.sha256()
+        for block in oci_image.Tar((piece,)).blocks(0, piece.size):
+            digest.update(block)
+            if entry:
+                own.update(block)
+        if piece.path and entry and own.hexdigest() != entry.sha256:
+            raise _damaged(piece.path)
     return PREFIX + digest.hexdigest()
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        "DigestMismatch",
+        f"{path} differs from its manifest and is not pushed: the volume is damaged. "
+        "Delete the ModelArtifact with its claim to build it again",
+    )
 
 
 def _blob_of(content: bytes) -> Blob:

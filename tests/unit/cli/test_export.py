@@ -55,6 +55,25 @@ def test_files_are_the_folder_as_published(double: Double, export: Export, tmp_p
     }
 
 
+@pytest.mark.parametrize(("method", "level"), [("awq", "W4A16"), ("merge", "MERGED"), ("prune", "SPARSE")])
+def test_what_a_method_leaves_says_who_reads_it(
+    export: Export, tmp_path: Path, method: str, level: str
+) -> None:
+    files = {"config.json": b"{}", "model.safetensors": MODEL}
+    with served(Double(files, method=method, level=level)) as double:
+        refused = export(double, to="ollama")
+        assert refused.code == 2
+        assert "is served from safetensors, which ollama does not read" in refused.err
+        assert export(double, to="files").code == 0
+    assert (tmp_path / "out/model.safetensors").read_bytes() == MODEL
+
+
+def test_a_source_that_came_as_gguf_is_one(export: Export, tmp_path: Path) -> None:
+    with served(Double(dict(FILES), method="source")) as double:
+        assert export(double, to="ollama").code == 0
+    assert (tmp_path / "out/model.gguf").read_bytes() == MODEL
+
+
 def test_safetensors_go_nowhere_but_to_files(export: Export, tmp_path: Path) -> None:
     files = {"config.json": b"{}", "model-00001.safetensors": MODEL, "original/params.json": b"{}"}
     with served(Double(files, method="source", level=None)) as double:

@@ -17,6 +17,7 @@ from tests.unit.core.test_companions import (
     NOW,
     accepted,
     asked,
+    condition,
     decide,
     ended,
     env,
@@ -96,3 +97,46 @@ def test_an_adapter_that_is_pinned_may_get_another_name() -> None:
     jobs = (ended(first.create[0], inspected()),)
     (made,) = decide(ModelObserved(new, nodes=(NODE,), revisions=(revision,), jobs=jobs)).create
     assert [one["name"] for one in made["data"]["companions"]] == ["query"]
+
+
+COMES = {"levels": "Q4_K_M:105000000", "quantization": "gguf"}
+
+
+def test_a_model_that_comes_as_gguf_is_served_with_its_draft() -> None:
+    seen, outcome = pinned(mdl(speculative={"draft": DRAFT}), inspected(**COMES), inspected())
+    (revision,) = outcome.create
+    seen = replace(seen, revisions=(accepted(revision),))
+    outcome = decide(seen)
+    made = [one["metadata"]["name"] for one in outcome.create]
+    (draft,) = revision["data"]["companions"]
+    assert made == [*revision["data"]["artifacts"], *draft["artifacts"]]
+    built = {one["metadata"]["name"]: ready(one) for one in outcome.create}
+    served = decide(replace(seen, artifacts=built))
+    (deployment,) = [one for one in served.apply if one["kind"] == "Deployment"]
+    assert "--spec-draft-model" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_a_draft_that_is_pinned_by_another_name_is_pinned_anew_and_never_left_out() -> None:
+    seen, outcome = pinned(mdl(speculative={"draft": DRAFT}), inspected(**COMES), inspected())
+    (right,) = outcome.create
+    (draft,) = right["data"]["companions"]
+    elsewhere = {**draft, "artifacts": [f"{name}-elsewhere" for name in draft["artifacts"]]}
+    meta = {**right["metadata"], "name": "qwen-before"}
+    before = accepted({**right, "metadata": meta, "data": {**right["data"], "companions": [elsewhere]}})
+    seen = replace(seen, revisions=(before,))
+    outcome = decide(seen)
+    (anew,) = [one for one in outcome.create if one["kind"] == "ControllerRevision"]
+    assert anew["data"]["companions"] == right["data"]["companions"]
+    assert anew["revision"] == right["revision"] + 1
+    made = [one for one in outcome.create if one["kind"] == "ModelArtifact"]
+    seen = replace(seen, artifacts={one["metadata"]["name"]: ready(one) for one in made})
+    waiting = decide(seen)
+    assert condition(waiting, "ArtifactReady")[:2] == ("False", "Building")
+    assert "Deployment" not in [one["kind"] for one in waiting.apply]
+    seen = replace(seen, revisions=(before, accepted(anew)))
+    outcome = decide(seen)
+    assert [one["metadata"]["name"] for one in outcome.create] == draft["artifacts"]
+    built = {one["metadata"]["name"]: ready(one) for one in outcome.create}
+    outcome = decide(replace(seen, artifacts={**seen.artifacts, **built}))
+    assert "Deployment" in [one["kind"] for one in outcome.apply]
+    assert "ControllerRevision" not in [one["kind"] for one in outcome.create]

@@ -43,7 +43,8 @@ def test_safetensors_are_held_against_the_base_of_the_result() -> None:
     ("tokens", "text", "loss"), [(4096, DIGEST, "2.0%"), (2048, DIGEST, None), (4096, "sha256:other", None)]
 )
 def test_a_parent_counts_for_the_same_text_and_windows(tokens: int, text: str, loss: str | None) -> None:
-    parent = {"status": {"quality": {"perplexity": "10", "tokens": tokens, "textDigest": text}}}
+    quality = {"perplexity": "10", "tokens": tokens, "textDigest": text}
+    parent = {"spec": {"recipe": {"method": "gguf", "level": "F16"}}, "status": {"quality": quality}}
     found = recorded("gguf", "Q4_K_M", parent)
     assert found["quality"]["loss"] == loss
     assert bool(found["qualityUnknown"]) is (loss is None)

@@ -110,7 +110,8 @@ def test_another_weight_is_another_plan_and_asks_no_hub() -> None:
 
 def test_the_distance_of_another_model_is_no_loss() -> None:
     measured = {"perplexity": "20", "tokens": 4096, "seconds": "1.0", "textDigest": "sha256:0"}
-    parent = {"status": {"quality": {**measured, "perplexity": "10"}}}
+    source = {"recipe": {"method": "source"}}
+    parent = {"spec": source, "status": {"quality": {**measured, "perplexity": "10"}}}
 
     def quality(method: str, level: str) -> Raw:
         made = {"metadata": {"name": "a"}, "spec": {"recipe": {"method": method, "level": level}}}

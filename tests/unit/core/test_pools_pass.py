@@ -212,6 +212,18 @@ def test_what_is_beside_the_model_is_of_one_commit_in_all_pools() -> None:
     assert [one["adapters"][0]["revision"] for one in later] == ["d" * 40, "d" * 40]
 
 
+def test_all_pools_calibrate_on_one_commit_of_the_text() -> None:
+    text = "hf://datasets/acme/text"
+    optimize = {"method": "awq", "calibration": {"source": text, "samples": 4}}
+    seen, outcome = look(whole("a", "b", optimize=optimize))
+    first = there(outcome, {})
+    beside = [{"name": "calibration", "kind": "calibration", "uri": text, "commit": "e" * 40, "bytes": 1}]
+    first[0]["status"]["companions"] = beside
+    _, outcome = look(replace(seen, pools=first))
+    found = [one["spec"]["optimize"]["calibration"] for one in applied(outcome).values()]
+    assert found == [{"source": text, "samples": 4, "revision": "e" * 40}] * 2
+
+
 def test_pools_go_on_without_the_first_where_nothing_fits() -> None:
     adapter = {"name": "sql", "source": "hf://acme/sql", "mode": "serve"}
     body = {"model": {"source": "hf://acme/model", "adapters": [adapter]}, "engine": {"name": "vllm"}}

@@ -78,3 +78,22 @@ async def test_whose_secret_fetches_what_many_use(
     kube.secrets = {"there": "1", "settled": "2"}
     found = await Reads(cast("Kube", kube), time.monotonic).shared_credential({}, users)
     assert (found and (found.name, found.version, found.user)) == expected
+
+
+@pytest.mark.parametrize(
+    ("store", "ready", "version"),
+    [
+        ({"type": "oci", "secretRef": {"name": "push"}}, False, "7"),
+        ({"type": "oci", "secretRef": {"name": "missing"}}, False, ""),
+        ({"type": "oci", "secretRef": {"name": "push"}}, True, None),
+        ({"secretRef": {"name": "push"}}, False, None),
+        ({"type": "oci"}, False, None),
+    ],
+)
+async def test_what_opens_the_store_of_an_artifact(store: Raw, version: str | None, *, ready: bool) -> None:
+    kube = StubKube()
+    kube.secrets = {"push": "7"}
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    raw = {"metadata": {"namespace": "n"}, "spec": {"store": store}, "status": {"conditions": conditions}}
+    found = await Reads(cast("Kube", kube), time.monotonic).store_credential(raw)
+    assert (found.version if found else None) == version

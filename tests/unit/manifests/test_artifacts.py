@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from slipway.manifests.jobs import job_name
 from slipway.manifests.owner import Owner
 from slipway.plan.decision import Plan
 from slipway.plan.memory import sizes
+from slipway.plan.pruning import pruned_facts
 from slipway.settings import Settings
 from slipway_runtime.contract import LEVELS, STAGES
 from tests.support.planning import COMMIT, MODELS, NODES, spec
@@ -144,3 +146,28 @@ def test_compared_levels_are_made_of_the_same_f16(plan: Plan) -> None:
     measured = comparing("IQ2_M")
     assert [one.level for one in measured] == ["source", "F16", "IMATRIX", "IQ2_M"]
     assert measured[3].made.inputs == {"imatrix": measured[2].name}
+
+
+def test_compared_levels_have_the_matrix_that_the_spec_wants(plan: Plan) -> None:
+    def comparing(**optimize: Any) -> dict[str, ArtifactPlan]:
+        wish = spec(optimize={"compare": ["Q3_K_M", "Q8_0"], **optimize})
+        found = compared_artifacts(wish, COMMIT, planned(wish), MODELS["smollm2-135m"], ())
+        return {one.level: one for one in found.values()}
+
+    wished = comparing(imatrix=True)
+    assert wished["Q3_K_M"].made.inputs == {"imatrix": wished["IMATRIX"].name}
+    assert not wished["Q8_0"].made.inputs
+    alone = artifact_chain(spec(), COMMIT, replace(plan, level="Q3_K_M", imatrix=True))
+    assert wished["Q3_K_M"].name == alone[-1].name
+    assert "IMATRIX" not in comparing()
+    needed = comparing(level="IQ2_M")
+    assert not needed["Q3_K_M"].made.inputs
+
+
+def test_a_compared_level_of_a_pruned_model_is_as_large_as_what_is_left(plan: Plan) -> None:
+    facts = MODELS["smollm2-135m"]
+    wish = spec(optimize={"compare": ["Q8_0"], "prune": {"dropLayers": "50%"}})
+    compared = [*compared_artifacts(wish, COMMIT, plan, facts, ()).values()]
+    left = sizes(pruned_facts(wish, facts), "Q8_0")
+    assert [one.made.expected_bytes for one in compared[2:]] == [left.f16, left.level]
+    assert left.level < sizes(facts, "Q8_0").level

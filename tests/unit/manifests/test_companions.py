@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from slipway.engines import decide
+from slipway.manifests.artifacts import build_artifact
 from slipway.manifests.chains import artifact_chain
 from slipway.manifests.companions import companion_chain, with_companions
 from slipway.manifests.deployment import Serving, build_deployment
@@ -54,7 +55,7 @@ def test_what_a_model_shares_with_its_draft_is_there_once(plan: Plan) -> None:
     wish = spec(engine={"speculative": {"draft": {"source": "hf://acme/model"}}})
     chain = artifact_chain(wish, COMMIT, plan)
     (draft,) = companions(wish, FACTS, "gguf")
-    whole = with_companions(chain, wish, [draft], plan.form)
+    whole = with_companions(chain, wish, [draft], plan)
     assert [one.level for one in whole] == ["source", "F16", "Q4_K_M", "Q8_0"]
     assert whole[:3] == chain
 
@@ -71,14 +72,22 @@ def test_companions_survive_the_way_through_a_revision(owner: Owner, plan: Plan)
     assert whole.facts_of("a") == FACTS
     assert whole.facts_of(found[0].artifacts[1]) == found[0].facts
     assert whole.facts_of(found[1].artifacts[0]) is None
-    assert [whole.anchor(one) for one in (*found[0].artifacts[:2], found[1].artifacts[0], "a")] == [
-        "a",
-        None,
-        "a",
-        None,
-    ]
-    own = replace(found[0], artifacts=("a", "draft-f16"))
-    assert replace(whole, companions=(own,)).anchor("a") is None
+
+
+def test_only_what_must_lie_beside_the_model_is_anchored(plan: Plan) -> None:
+    model = {"source": "hf://acme/model", "adapters": [adapter("sql")]}
+    found = []
+    for store in ({"size": "20Gi"}, {"accessMode": "ReadWriteMany"}, {"type": "oci", "repository": "r.io/m"}):
+        wish = spec(model=model, engine={"speculative": {"draft": DRAFT}}, store=store)
+        beside = companions(wish, FACTS, "gguf")
+        whole = replace(pinned(plan), companions=beside)
+        chains = (companion_chain(wish, one, "gguf", SOURCE) for one in beside)
+        made = [build_artifact(one, [], "n") for chain in chains for one in chain]
+        found.append([whole.anchor(one) for one in made])
+        own = replace(beside[0], artifacts=("a", "draft-f16"))
+        assert whole.anchor({**made[0], "metadata": {"name": "a"}}) is None
+        assert replace(whole, companions=(own,)).anchor(made[0]) is None
+    assert found == [["a", None, None, "a"], [None] * 4, [None] * 4]
 
 
 def test_a_revision_without_companions_is_what_it_was(owner: Owner, plan: Plan) -> None:

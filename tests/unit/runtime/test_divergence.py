@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -145,6 +147,37 @@ def test_weights_that_are_no_numbers(bench: Bench, monkeypatch: pytest.MonkeyPat
     with pytest.raises(StageError) as caught:
         evaluate(bench)
     assert caught.value.reason == "InvalidWeights"
+
+
+def test_a_loss_beyond_all_figures_means_broken_weights() -> None:
+    with pytest.raises(StageError, match=r"800\.0 nats") as caught:
+        divergence.require_perplexity([800.0])
+    assert caught.value.reason == "InvalidWeights"
+
+
+class Full:
+    """A file on a disk that has no room for more than its name."""
+
+    def write(self, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        self.write(b"")
+
+
+def test_a_disk_that_fills_up_costs_the_divergence_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", **given: Any) -> Any:
+        return Full() if (path.name, mode) == (".base.logits.tmp", "wb") else opened(path, mode, **given)
+
+    monkeypatch.setattr(Path, "open", full)
+    result = evaluate(bench, SLIPWAY_WORK_BYTES="100000")
+    assert {"perplexity", "basePerplexity"} <= result.keys()
+    assert not {"kld", "topAgreement"} & result.keys()
+    assert not list((bench.store / "work").glob("*base*"))
 
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from slipway_runtime import files
 from slipway_runtime.errors import StoreFullError
+from slipway_runtime.model_folder import make_folder
 from slipway_runtime.progress import format_bytes
 
 from .conftest import Bench, HubServer, build_repository, build_safetensors, downloading
@@ -55,6 +58,21 @@ def test_a_disk_that_is_full_is_named_with_its_figures(disk: Path) -> None:
         (disk / "more").write_bytes(b"x")
     assert (caught.value.reason, caught.value.code) == ("StoreFull", 73)
     assert f"0 B of {format_bytes(DISK)} free in {disk}" in caught.value.message
+
+
+def test_a_disk_that_safetensors_find_full_is_a_full_store(bench: Bench, disk: Path) -> None:
+    job = bench.job("quantize", SLIPWAY_STORE=str(disk), SLIPWAY_METHOD="awq", SLIPWAY_LEVEL="W4A16")
+
+    def make(folder: Path) -> None:
+        (folder / "config.json").write_bytes(bytes(WEIGHTS))
+        save_file({"a": np.zeros(DISK, np.uint8)}, folder / "model.safetensors")
+
+    with pytest.raises(StoreFullError) as caught:
+        make_folder(job, 0, make)
+    assert (caught.value.reason, caught.value.code) == ("StoreFull", 73)
+    whole = format_bytes(DISK)
+    assert f"{whole} of {whole} free" not in caught.value.message, "figures are those of the full disk"
+    assert [path.name for path in (disk / "work").iterdir()] == []
 
 
 @pytest.fixture

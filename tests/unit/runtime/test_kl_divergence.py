@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from slipway_runtime import files
 from slipway_runtime.contract import Exit
 from slipway_runtime.errors import StageError
+from slipway_runtime.evaluate import base as bases
 from slipway_runtime.evaluate import perplexity
 from slipway_runtime.evaluate.question import read_question
 
@@ -108,6 +111,44 @@ def test_a_full_store_costs_the_divergence_alone(bench: Bench, model: Path) -> N
     result = evaluate(bench, SLIPWAY_WORK_BYTES=str(1 << 60))
     assert result["perplexity"] == "35.9043"
     assert "baseBytes" not in result
+
+
+def test_what_is_kept_is_looked_at_before_room_is_asked_for(
+    bench: Bench, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = say(bench, BASE)
+    evaluate(bench, SLIPWAY_WORK_BYTES="64")
+    (bench.store / "work" / "evaluate.json").unlink()
+    monkeypatch.setattr(bases, "has_room", lambda *_: pytest.fail("it has its room"))
+    assert evaluate(bench, SLIPWAY_WORK_BYTES="64")["baseBytes"] == 64
+    assert len(calls.read_text().splitlines()) == 1
+
+
+def test_a_store_that_fills_up_on_the_way_costs_the_divergence_alone(
+    bench: Bench, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, value: Any) -> None:
+        if path.name == "base.json":
+            path.with_name(".base.json.1.tmp").touch()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written(path, value)
+
+    written = files.write_json
+    monkeypatch.setattr(files, "write_json", full)
+    calls = say(bench, BASE)
+    result = evaluate(bench, SLIPWAY_WORK_BYTES="64")
+    assert result["perplexity"] == "35.9043"
+    assert "baseBytes" not in result
+    assert list((bench.store / "evaluate").iterdir()) == [], "nothing takes the room of what nobody can use"
+    assert len(calls.read_text().splitlines()) == 2
+
+
+def test_answers_without_a_record_make_room(bench: Bench, model: Path) -> None:
+    (bench.store / "evaluate").mkdir()
+    (bench.store / "evaluate" / "base.logits").write_bytes(b"_logits_")
+    say(bench, BASE)
+    assert "baseBytes" not in evaluate(bench, SLIPWAY_WORK_BYTES=str(1 << 60))
+    assert list((bench.store / "evaluate").iterdir()) == []
 
 
 def test_a_level_is_compared_with_what_its_f16_said(bench: Bench, model: Path) -> None:

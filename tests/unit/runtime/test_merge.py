@@ -232,6 +232,10 @@ def refusal(bench: Bench, *adapters: str) -> StageError:
         (matrices(), {"lora_alpha": float("inf")}, "NotAnAdapter", "lora_alpha"),
         ({**matrices(), f"{QUERY}.lora_B.weight": np.full((4, 2), np.nan)}, {}, "InvalidWeights", QUERY),
         ({**matrices(), f"{QUERY}.lora_B.weight": np.ones((4, 3))}, {}, "AdapterMismatch", "rank"),
+        (matrices(), {"alpha_pattern": {"*": 1}}, "NotAnAdapter", "alpha_pattern"),
+        (matrices(), {"alpha_pattern": {"(a+)+b": 1}}, "NotAnAdapter", "no repeated group"),
+        (matrices(), {"alpha_pattern": {"(a|a)(a|a)(a|a)(a|a)": 1}}, "NotAnAdapter", "at most"),
+        (matrices(), {"use_dora": True, "rank_pattern": {"(": 1}}, "NotAnAdapter", "rank_pattern"),
     ],
     ids=str,
 )
@@ -249,6 +253,56 @@ def test_a_value_too_large_for_the_type_is_refused(bench: Bench) -> None:
     small_base(bench, "F16")
     write_adapter(place(bench, "one"), {name: one * 1e4 for name, one in matrices().items()})
     assert refusal(bench).reason == "InvalidWeights"
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "refused"),
+    [
+        (np.nan, "model.norm.weight", True),
+        (np.inf, "model.norm.weight", True),
+        (np.nan, "h.0.attn.masked_bias", True),
+        (-np.inf, "h.0.attn.masked_bias", False),
+    ],
+)
+def test_damage_in_a_tensor_that_no_adapter_changes(
+    bench: Bench, value: float, name: str, *, refused: bool
+) -> None:
+    small_base(bench, **{name: floats([1, value, 1, 1])})
+    write_adapter(place(bench, "one"), matrices())
+    if not refused:
+        assert run(job_of(bench, "one=1"))["adapters"] == 1
+        return
+    found = refusal(bench)
+    assert (found.reason, name in found.message) == ("InvalidWeights", True)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((0, 20), (20, 64)), ((0, 32), (40, 72)), ((0, 32), (16, 48)), ((32, 0), (0, 64)), ((-8, 24), (32, 64))],
+    ids=["another shape", "a gap", "twice", "backwards", "negative"],
+)
+@pytest.mark.parametrize("whose", ["base", "adapter"])
+def test_a_header_that_lies_is_refused(
+    bench: Bench, whose: str, first: tuple[int, int], second: tuple[int, int]
+) -> None:
+    base = small_base(bench)
+    folder = write_adapter(place(bench, "one"), matrices())
+    header = {
+        f"{QUERY}.lora_A.weight": {"dtype": "F16", "shape": [2, 8], "data_offsets": first},
+        f"{QUERY}.lora_B.weight": {"dtype": "F16", "shape": [8, 2], "data_offsets": second},
+    }
+    text = json.dumps(header).encode()
+    data = b"\0" * max(first[1], second[1])
+    path = base / "model.safetensors" if whose == "base" else folder / "adapter_model.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    assert refusal(bench).reason == "BrokenWeights"
+
+
+def test_a_pattern_of_any_adapter_ends_in_time() -> None:
+    patterns = {"lora_alpha": 4, "alpha_pattern": {".*a.*ab": 8}}
+    assert scaling(patterns, "a" * 200, 2) == 2
+    with pytest.raises(DataError, match="201 characters"):
+        scaling(patterns, "a" * 201, 2)
 
 
 def test_quantised_weights_are_refused(bench: Bench) -> None:

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from slipway_runtime import files
-from slipway_runtime.errors import NotFoundError, StageError
+from slipway_runtime.errors import DataError, NotFoundError, StageError, StoreFullError
 from slipway_runtime.job import Job
 from slipway_runtime.model_folder import find_folder, make_folder
 from slipway_runtime.publish import publish
@@ -53,6 +54,38 @@ def test_what_a_failed_try_wrote_is_gone_and_nothing_vouches_for_it(bench: Bench
     assert contents(bench) == ["work"]
     with pytest.raises(NotFoundError, match="must end first"):
         find_folder(job_of(bench, "evaluate"))
+
+
+def test_what_was_chosen_is_kept_for_the_try_after_a_kill(bench: Bench) -> None:
+    def make(folder: Path) -> None:
+        write(folder)
+        made["samples"] = "7"
+
+    made = {"groupSize": "128"}
+    first = make_folder(job_of(bench, "quantize"), 0, make, made)
+    assert first["made"] == {"groupSize": "128", "samples": "7"}
+    again = make_folder(job_of(bench, "quantize"), 0, write, {"groupSize": "128"})
+    assert again == {**first, "resumed": True}
+    assert find_folder(job_of(bench, "evaluate"))[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "reason"),
+    [
+        ("I/O error: No space left on device (os error 28)", StoreFullError, "StoreFull"),
+        ("Error while deserializing header: incomplete metadata", DataError, "BrokenWeights"),
+    ],
+)
+def test_what_safetensors_refuse_has_a_reason(
+    bench: Bench, words: str, kind: type[StageError], reason: str
+) -> None:
+    def refuse(_: Path) -> None:
+        raise SafetensorError(words)
+
+    with pytest.raises(kind) as caught:
+        make_folder(job_of(bench, "quantize"), 0, refuse)
+    assert caught.value.reason == reason
+    assert contents(bench) == ["work"]
 
 
 def test_a_folder_that_changed_is_made_anew(bench: Bench) -> None:

@@ -142,6 +142,8 @@ def test_a_shard_of_which_nothing_is_left_goes(bench: Bench, base: Path) -> None
         ("SPARSE", {}, "between 0 and 1"),
         ("SPARSE", {"pattern": "4:2"}, "such as 2:4"),
         ("SPARSE", {"pattern": "2:4", "by": "guess"}, "sparsegpt"),
+        ("SPARSE", {"sparsity": "0.5", "sparsty": "0.9"}, "no option sparsty"),
+        ("SHORT", {"layers": "1", "sparsity": "0.5"}, "no option sparsity"),
     ],
     ids=str,
 )
@@ -169,6 +171,23 @@ def test_damaged_weights_are_refused(bench: Bench, base: Path) -> None:
     with pytest.raises(StageError) as caught:
         run(job_of(bench, "SPARSE", sparsity="0.5"))
     assert caught.value.reason == "InvalidWeights"
+
+
+@pytest.mark.parametrize(("level", "options"), [("SPARSE", {"sparsity": "0.5"}), ("SHORT", {"layers": "1"})])
+def test_damage_in_what_stays_as_it_is_is_refused(
+    bench: Bench, base: Path, level: str, options: dict[str, str]
+) -> None:
+    bad = {**layer(2), "model.norm.weight": floats([1, np.nan])}
+    (base / "model-00002-of-00002.safetensors").write_bytes(build_safetensors(bad))
+    with pytest.raises(StageError, match=r"model\.norm\.weight") as caught:
+        run(job_of(bench, level, **options))
+    assert caught.value.reason == "InvalidWeights"
+
+
+def test_a_killed_try_left_what_was_removed(bench: Bench, base: Path) -> None:
+    first = run(job_of(bench, "SPARSE", sparsity="0.25"))
+    assert run(job_of(bench, "SPARSE", sparsity="0.25")) == {**first, "resumed": True}
+    assert base.is_dir()
 
 
 def test_a_share_of_layers_leaves_one() -> None:
