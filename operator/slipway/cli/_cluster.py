@@ -1,4 +1,4 @@
-"""The cluster that a subcommand asks, and why there is nothing to read. For checklist and export."""
+"""The cluster that a subcommand asks, and why there is nothing to read. For checklist, compare and export."""
 
 from __future__ import annotations
 
@@ -95,3 +95,13 @@ def namespace_of(args: argparse.Namespace) -> str:
         return "default"
     chosen = next((one for one in contexts if one["name"] == args.context), active)
     return str(chosen["context"].get("namespace") or "default")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say which model of which cluster is meant; NAME may be left out where a file is read."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="ModelDeployment")
+    parser.add_argument("-n", "--namespace", help="its namespace (the context's)")
+    parser.add_argument("--context", help="context of the kubeconfig (the current one)")
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="kubeconfig file ($KUBECONFIG, else ~/.kube/config)"
+    )

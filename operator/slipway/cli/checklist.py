@@ -8,7 +8,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from slipway.cli import complain, epilog, terminal_width, wrap
-from slipway.cli._cluster import UnreadableError, namespace_of, no_whole, read_endpoint, unreadable
+from slipway.cli._cluster import (
+    UnreadableError,
+    add_model_arguments,
+    namespace_of,
+    no_whole,
+    read_endpoint,
+    unreadable,
+)
 from slipway.errors import ApiError, SlipwayError
 
 if TYPE_CHECKING:
@@ -37,12 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Prints one model's production checklist: value, threshold, evidence and fix of each.",
         epilog=epilog(EXAMPLES, EXIT_CODES),
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="ModelDeployment")
-    parser.add_argument("-n", "--namespace", help="its namespace (the context's)")
-    parser.add_argument("--context", help="context of the kubeconfig (the current one)")
-    parser.add_argument(
-        "--kubeconfig", metavar="FILE", help="kubeconfig file ($KUBECONFIG, else ~/.kube/config)"
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "-f",
         "--filename",

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.cli import PRINTED, UsageError, complain, epilog
-from slipway.cli._cluster import UnreadableError, namespace_of, read_endpoint, unreadable
+from slipway.cli._cluster import (
+    UnreadableError,
+    add_model_arguments,
+    namespace_of,
+    read_endpoint,
+    unreadable,
+)
 from slipway.errors import ApiError, SlipwayError
 
 if TYPE_CHECKING:
@@ -40,12 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "made of a model: the served one, and those of spec.optimize.compare.",
         epilog=epilog(EXAMPLES, PRINTED),
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="ModelDeployment")
-    parser.add_argument("-n", "--namespace", help="its namespace (the context's)")
-    parser.add_argument("--context", help="context of the kubeconfig (the current one)")
-    parser.add_argument(
-        "--kubeconfig", metavar="FILE", help="kubeconfig file ($KUBECONFIG, else ~/.kube/config)"
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "-f",
         "--filename",
