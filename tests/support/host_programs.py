@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from hack.cluster import layout, tools
 
@@ -74,3 +77,14 @@ def end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def find_tool(name: str, what: str) -> Path:
+    """Path of a tool of ``make tools-test`` in the cache; else skips, but never where CI is set."""
+    with suppress(tools.BuildError):  # no Go here: then nothing was built by it either
+        path = tools.locate([name], tools.go()[1])[name]
+        if path.exists():
+            return path
+    words = f"no {what} here: 'make tools-test' builds it"
+    assert not os.environ.get("CI"), words
+    pytest.skip(words)

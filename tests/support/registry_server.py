@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import Iterator
@@ -12,26 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 import yaml
 
-from hack.cluster import tools
-from tests.support.host_programs import running
+from tests.support.host_programs import find_tool, running
 
 USER, PASSWORD = "slipwaytests", "not-a-secret-of-anyone"
 HTPASSWD = f"{USER}:$2b$05$slipwaytestsslipwaytee/J86Ji4ebF12x3TrbrYsh1HaCIycmtG\n"
 """bcrypt of the password, which the registry wants; Python's own library has none."""
-
-
-def find_registry() -> Path:
-    """Path of the registry in the cache; else skips, but never where CI is set."""
-    with suppress(tools.BuildError):  # no Go here: then nothing was built by it either
-        path = tools.locate(["registry"], tools.go()[1])["registry"]
-        if path.exists():
-            return path
-    words = "no registry here: 'make tools-test' builds it"
-    assert not os.environ.get("CI"), words
-    pytest.skip(words)
 
 
 @dataclass(frozen=True)
@@ -85,6 +71,6 @@ def registry_server(
             return httpx2.get(f"http://{address}/v2/").status_code in {200, 401}
         return False
 
-    command = [find_registry(), "serve", folder / "config.yml"]
+    command = [find_tool("registry", "registry"), "serve", folder / "config.yml"]
     with running(command, folder / "log", ready, OTEL_TRACES_EXPORTER="none"):
         yield RegistryServer(f"http://{address}", folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,24 +12,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx2
-import pytest
 from awscrt import auth, http
 
-from hack.cluster import tools
-from tests.support.host_programs import running
+from tests.support.host_programs import find_tool, running
 
 KEY_ID, SECRET_KEY, REGION = "slipwaytests", "not-a-secret-of-anyone", "us-east-1"
-
-
-def find_server() -> Path:
-    """Path of versitygw in the cache; else skips, but never where CI is set."""
-    with suppress(tools.BuildError):  # no Go here: then nothing was built by it either
-        path = tools.locate(["versitygw"], tools.go()[1])["versitygw"]
-        if path.exists():
-            return path
-    words = "no S3 server here: 'make tools-test' builds it"
-    assert not os.environ.get("CI"), words
-    pytest.skip(words)
 
 
 @dataclass(frozen=True)
@@ -109,7 +95,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [find_server(), "--port", address, "--region", REGION, "posix"]
+    command = [find_tool("versitygw", "S3 server"), "--port", address, "--region", REGION, "posix"]
     keys = {"ROOT_ACCESS_KEY_ID": KEY_ID, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY}
 
     def ready() -> bool:
